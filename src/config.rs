@@ -1,0 +1,1 @@
+//! The whole configuration file as one type.

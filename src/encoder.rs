@@ -1,0 +1,3 @@
+//! Texts in, embeddings out.
+
+pub mod folder;

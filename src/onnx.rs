@@ -1,0 +1,1 @@
+//! ONNX: reading weights and graphs, writing graphs.

@@ -1,0 +1,104 @@
+//! What a training job is asked to do and what it reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::training::solver::Solver;
+
+/// A text with a label for one or more tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    pub text: String,
+    /// Task name to label.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A validated training request, without its examples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// The model whose embeddings the job trains on.
+    pub model: String,
+    /// Every task that the examples carry labels for, frozen ones included.
+    pub tasks: BTreeSet<String>,
+    /// Tasks whose heads stay as they are; they are only evaluated.
+    pub frozen: BTreeSet<String>,
+    pub mode: Mode,
+    pub solver: Solver,
+    /// Share of the examples held out from the fit and scored after each epoch, in `[0, 1)`.
+    pub validation: f64,
+    /// Seeds initial weights, the split and the order of mini-batches.
+    pub seed: u64,
+}
+
+/// What happens to the examples of earlier jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Keep them, add the new ones, refit on all, starting from the live weights.
+    #[default]
+    Extend,
+    /// Drop those of the trained tasks and start afresh from seeded weights.
+    Replace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+/// Scores of one task on one set of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Share of rows whose most probable label is the right one.
+    pub accuracy: f64,
+    /// Rows that carry a label for the task.
+    pub rows: usize,
+}
+
+/// One task after one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskReport {
+    pub train: Scores,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation: Option<Scores>,
+}
+
+/// Where all tasks stand after one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// Counts from 1; 0 is an evaluation without training.
+    pub epoch: u32,
+    /// The sum over all tasks of the mean training cross-entropy, without the L2 penalty.
+    pub loss: f64,
+    pub tasks: BTreeMap<String, TaskReport>,
+}
+
+/// A job as it is stored and shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// A UUID version 7, so that ids sort by time.
+    pub id: String,
+    pub state: JobState,
+    pub spec: JobSpec,
+    /// Examples that came with the request.
+    pub examples: i64,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// How often a server has started to run the job.
+    pub attempts: i64,
+    pub epochs: Vec<EpochReport>,
+    /// Task to the version that the job published.
+    pub published: BTreeMap<String, i64>,
+    /// Why the job failed or was cancelled.
+    pub reason: Option<String>,
+}
