@@ -94,7 +94,7 @@ impl GraphBuilder {
             output: vec![name.clone()],
             name: name.clone(),
             op_type: operator.to_owned(),
-            attribute: attributes.iter().map(Attribute::to_proto).collect(),
+            attribute: attributes.iter().map(|attribute| attribute.to_proto()).collect(),
             ..NodeProto::default()
         });
         Value(name)
@@ -152,34 +152,29 @@ impl GraphBuilder {
 }
 
 impl Attribute {
-    fn to_proto(&self) -> AttributeProto {
-        let empty = AttributeProto::default();
-        match *self {
-            Self::Int(name, value) => AttributeProto {
-                name: name.to_owned(),
-                i: Some(value),
-                r#type: AttributeType::Int.into(),
-                ..empty
-            },
-            Self::Ints(name, values) => AttributeProto {
-                name: name.to_owned(),
-                ints: values.to_vec(),
-                r#type: AttributeType::Ints.into(),
-                ..empty
-            },
-            Self::Float(name, value) => AttributeProto {
-                name: name.to_owned(),
-                f: Some(value),
-                r#type: AttributeType::Float.into(),
-                ..empty
-            },
-            Self::Text(name, value) => AttributeProto {
-                name: name.to_owned(),
-                s: Some(value.into()),
-                r#type: AttributeType::String.into(),
-                ..empty
-            },
-        }
+    fn to_proto(self) -> AttributeProto {
+        let mut proto = AttributeProto::default();
+        let (name, kind) = match self {
+            Self::Int(name, value) => {
+                proto.i = Some(value);
+                (name, AttributeType::Int)
+            }
+            Self::Ints(name, values) => {
+                proto.ints = values.to_vec();
+                (name, AttributeType::Ints)
+            }
+            Self::Float(name, value) => {
+                proto.f = Some(value);
+                (name, AttributeType::Float)
+            }
+            Self::Text(name, value) => {
+                proto.s = Some(value.into());
+                (name, AttributeType::String)
+            }
+        };
+        proto.name = name.to_owned();
+        proto.set_type(kind);
+        proto
     }
 }
 
