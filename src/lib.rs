@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod encoder;
+pub mod metrics;
 pub mod heads;
 pub mod onnx;
 pub mod store;
