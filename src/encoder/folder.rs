@@ -52,6 +52,8 @@ pub struct ModelFolder {
     /// Longest input in tokens, `[CLS]` and `[SEP]` included.
     pub max_seq_length: usize,
     pub pad_token_id: u32,
+    /// Rows of the word embeddings, where `config.json` says.
+    pub vocab_size: Option<usize>,
 }
 
 /// Why a folder is not a model that can be loaded.
@@ -111,6 +113,7 @@ impl ModelFolder {
             normalize,
             max_seq_length: max_seq_length(path, &config, overrides.max_seq_length)?,
             pad_token_id: config.pad_token_id.unwrap_or(0),
+            vocab_size: config.vocab_size,
         })
     }
 }
@@ -119,6 +122,7 @@ impl ModelFolder {
 struct TransformerConfig {
     max_position_embeddings: usize,
     pad_token_id: Option<u32>,
+    vocab_size: Option<usize>,
 }
 
 #[derive(Deserialize)]
