@@ -1,12 +1,24 @@
 //! ONNX: reading weights and graphs, writing graphs.
-use crate::encoder::folder::Pooling;
-#[derive(Clone, Copy, Debug)]
-pub struct ExportOptions { pub pooling: Pooling, pub normalize: bool }
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GraphPrecision { Fp32, Fp16, Bf16, Int8 }
-#[derive(Debug, thiserror::Error)]
-pub enum OnnxError {}
-pub struct Summary { pub precision: GraphPrecision, pub dynamic_activations: bool }
-pub fn export_bert(_: &[u8], _: &[u8], _: ExportOptions) -> Result<Vec<u8>, OnnxError> { todo!() }
-pub fn inspect(_: &[u8]) -> Result<Summary, OnnxError> { Ok(Summary{precision: GraphPrecision::Fp32, dynamic_activations: false}) }
+//!
+//! [`export_bert`] turns the `config.json` and `model.safetensors` of a BERT into a graph that
+//! ends in one embedding per sentence; [`inspect`](inspect()) tells what any ONNX file wants and
+//! gives. Neither needs ONNX Runtime, nor Python.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`bert`] | the BERT graph, its configuration |
+//! | [`weights`] | tensors of a safetensors file, as f32 |
+//! | [`graph`] | a builder for graphs |
+//! | [`inspect`](mod@inspect) | inputs, outputs and precision of a file |
+//! | [`proto`] | the messages of the ONNX format |
+
+pub mod bert;
+mod error;
+pub mod graph;
+pub mod inspect;
+pub mod proto;
+pub mod weights;
+
+pub use bert::{ExportOptions, export_bert};
+pub use error::OnnxError;
+pub use inspect::{GraphPrecision, GraphSummary, inspect};
