@@ -1,1 +1,349 @@
-//! The whole configuration file as one type.
+//! The whole configuration as one type.
+//!
+//! `config.toml` at the root of the repository documents every key with its default, its unit and
+//! what is allowed. [`Config::load`] reads such a file, lets the environment override any key of it,
+//! and reports everything that is wrong at once.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::folder::Pooling;
+
+/// Everything that an operator can set. Relative paths start at the process's working directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The model of requests and tasks that name none.
+    pub default_model: String,
+    pub server: ServerConfig,
+    pub log: LogConfig,
+    pub runtime: RuntimeConfig,
+    pub batching: BatchingConfig,
+    pub limits: LimitsConfig,
+    pub store: StoreConfig,
+    pub training: TrainingConfig,
+    /// By name; never empty once loaded.
+    pub models: BTreeMap<String, ModelConfig>,
+    /// By name.
+    pub tasks: BTreeMap<String, TaskConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Port 0 lets the system choose one.
+    #[serde(deserialize_with = "text::socket_address")]
+    pub listen: SocketAddr,
+    /// A request that is not answered by then gets 504.
+    #[serde(with = "text::duration")]
+    pub request_timeout: Duration,
+    pub shutdown: ShutdownConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long to go on serving while readiness already answers 503.
+    #[serde(with = "text::duration")]
+    pub delay: Duration,
+    /// How long requests in flight may take after that.
+    #[serde(with = "text::duration")]
+    pub grace: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// Directives of `tracing_subscriber::EnvFilter`: a level, or `target=level`, comma-separated.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeConfig {
+    /// ONNX Runtime's shared library.
+    pub library: PathBuf,
+    /// Inference threads of each model on the CPU; 0 stands for one per available core.
+    /// [`RuntimeConfig::worker_threads`] resolves it.
+    pub workers: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchingConfig {
+    /// The most tokens of one micro-batch; a single longer input makes a batch of its own.
+    pub batch_tokens: NonZeroUsize,
+    /// The most tokens that may wait per model; requests beyond it get 429.
+    pub queue_tokens: NonZeroUsize,
+    /// Requests with at most so many inputs overtake larger ones.
+    pub interactive_inputs: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Bytes of a request body, except that of `/train`.
+    pub body_bytes: NonZeroUsize,
+    pub inputs_per_request: NonZeroUsize,
+    /// At most [`BatchingConfig::queue_tokens`], as admission is all or nothing.
+    pub tokens_per_request: NonZeroUsize,
+    /// Bytes of a body of `/train`.
+    pub train_body_bytes: NonZeroUsize,
+    pub examples_per_job: NonZeroUsize,
+    pub tasks: NonZeroUsize,
+    /// At least 2.
+    pub labels_per_task: NonZeroUsize,
+    /// Bytes of a label's name in UTF-8.
+    pub label_bytes: NonZeroUsize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Where head versions, jobs and examples are kept.
+    pub url: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Jobs that may wait; further ones get 429.
+    pub queued_jobs: NonZeroUsize,
+    pub on_restart: OnRestart,
+    /// Whether a head that was never trained answers with its seeded random weights instead of 409.
+    pub serve_untrained: bool,
+}
+
+/// What becomes of a job that was running when the server stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnRestart {
+    /// It runs again from its start.
+    Resume,
+    /// It is marked failed, with the reason.
+    Fail,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A folder in the sentence-transformers layout; never empty once loaded.
+    #[serde(default)]
+    pub path: PathBuf,
+    #[serde(default)]
+    pub precision: Precision,
+    #[serde(default)]
+    pub provider: Provider,
+    /// The weights inside the folder (`.onnx` or `.safetensors`); `None` looks in the usual places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// `None` follows the folder's `1_Pooling/config.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
+    /// Whether embeddings have length 1; `None` follows the folder's `modules.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<bool>,
+    /// Tokens of an input, special ones included; `None` follows the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_seq_length: Option<NonZeroUsize>,
+}
+
+/// The arithmetic of a model's forward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// The fastest that keeps cosine ≥ 0.9999 to `fp32` on this machine.
+    #[default]
+    Auto,
+    Fp32,
+    Bf16,
+    Int8,
+}
+
+/// Where a model's forward pass runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// CUDA where it is present, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    Cuda,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskConfig {
+    /// `None` stands for [`Config::default_model`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// At least two once loaded, in the order of the head's output units.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}
+
+impl RuntimeConfig {
+    /// Inference threads of each model; where the file says 0, one per core that this process may
+    /// use, which follows CPU affinity and cgroup quotas.
+    pub fn worker_threads(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.workers)
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let minilm = ModelConfig::at("models/all-MiniLM-L6-v2");
+        let bert = ModelConfig {
+            // Its folder does not say how its makers pool.
+            pooling: Some(Pooling::Cls),
+            normalize: Some(true),
+            ..ModelConfig::at("models/bge-small-en-v1.5")
+        };
+        Self {
+            default_model: "minilm".to_owned(),
+            server: ServerConfig::default(),
+            log: LogConfig::default(),
+            runtime: RuntimeConfig::default(),
+            batching: BatchingConfig::default(),
+            limits: LimitsConfig::default(),
+            store: StoreConfig::default(),
+            training: TrainingConfig::default(),
+            models: BTreeMap::from([("minilm".to_owned(), minilm), ("bert".to_owned(), bert)]),
+            tasks: BTreeMap::from([
+                (
+                    "topic".to_owned(),
+                    TaskConfig {
+                        model: Some("minilm".to_owned()),
+                        labels: ["Finance", "Entertainment", "Technology"]
+                            .map(str::to_owned)
+                            .into(),
+                    },
+                ),
+                (
+                    "sentiment".to_owned(),
+                    TaskConfig {
+                        model: None,
+                        labels: ["Negative", "Positive"].map(str::to_owned).into(),
+                    },
+                ),
+            ]),
+        }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            request_timeout: Duration::from_secs(30),
+            shutdown: ShutdownConfig::default(),
+        }
+    }
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            library: PathBuf::from("lib/libonnxruntime.so"),
+            workers: 0,
+        }
+    }
+}
+
+impl Default for BatchingConfig {
+    fn default() -> Self {
+        Self {
+            batch_tokens: count::<2_048>(),
+            queue_tokens: count::<262_144>(),
+            interactive_inputs: 8,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            body_bytes: count::<{ 8 << 20 }>(),
+            inputs_per_request: count::<2_048>(),
+            tokens_per_request: count::<262_144>(),
+            train_body_bytes: count::<{ 64 << 20 }>(),
+            examples_per_job: count::<100_000>(),
+            tasks: count::<256>(),
+            labels_per_task: count::<1_024>(),
+            label_bytes: count::<256>(),
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            url: "sqlite://data/polyhead.db".to_owned(),
+        }
+    }
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            queued_jobs: count::<16>(),
+            on_restart: OnRestart::Resume,
+            serve_untrained: false,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// A model of which only the folder is known.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            precision: Precision::Auto,
+            provider: Provider::Auto,
+            file: None,
+            pooling: None,
+            normalize: None,
+            max_seq_length: None,
+        }
+    }
+}
+
+const fn count<const N: usize>() -> NonZeroUsize {
+    const { NonZeroUsize::new(N).expect("a default count is not 0") }
+}

@@ -11,5 +11,10 @@ pub enum Solver {
     /// so `l2` is the inverse of scikit-learn's `C`.
     Lbfgs { l2: f64, epochs: u32 },
     /// Mini-batch Adam on the mean cross-entropy, summed over tasks.
-    Adam { learning_rate: f64, epochs: u32, batch_size: usize, l2: f64 },
+    Adam {
+        learning_rate: f64,
+        epochs: u32,
+        batch_size: usize,
+        l2: f64,
+    },
 }

@@ -1,0 +1,310 @@
+//! ONNX Runtime: loading its library, opening a graph, running it. Only this module and the kernel
+//! name the `ort` crate.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::ep::{self, ExecutionProvider};
+use ort::environment::Environment;
+use ort::memory::DeviceType;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue};
+use ort::value::{Outlet, TensorRef, ValueType};
+use serde::Serialize;
+
+use crate::config::Provider;
+
+/// The variable that keeps ONNX Runtime from contacting its maker. It has to be set before the
+/// library is loaded; switching telemetry off through the API alone changes nothing.
+pub const DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+
+/// The execution provider that really runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    Cpu,
+    Cuda,
+}
+
+/// What a graph's output holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputKind {
+    /// One state per token: batch × tokens × width. Pooling is ours.
+    TokenStates,
+    /// One vector per sentence: batch × width.
+    Pooled,
+}
+
+/// Why the library or a graph could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(
+        "ONNX Runtime's library {} is missing; run `make models`, or set `runtime.library` to where it lies",
+        .0.display()
+    )]
+    LibraryMissing(PathBuf),
+    #[error("ONNX Runtime's library {} cannot be loaded: {cause}", path.display())]
+    LibraryUnusable { path: PathBuf, cause: String },
+    #[error("ONNX Runtime is already loaded from {}: a process loads it once", .0.display())]
+    OtherLibraryLoaded(PathBuf),
+    #[error("{DISABLE_TELEMETRY}=1 must be in the environment before ONNX Runtime is loaded")]
+    TelemetryNotDisabled,
+    #[error(
+        "provider = \"cuda\", but the library {} was built without CUDA; set `runtime.library` to the library of the onnxruntime-gpu package, or provider to \"cpu\" or \"auto\"",
+        .0.display()
+    )]
+    CudaNotBuilt(PathBuf),
+    #[error("provider = \"cuda\", but CUDA does not work here: {0}; allowed: cpu, auto")]
+    CudaUnusable(String),
+    #[error("the graph has no input {0}; an encoder needs input_ids and attention_mask")]
+    NoInput(&'static str),
+    #[error("the graph wants the input {0}, which is not known; known: input_ids, attention_mask, token_type_ids")]
+    UnknownInput(String),
+    #[error(
+        "the graph has no usable output (found: {0}); expected sentence_embedding (batch × width) or last_hidden_state (batch × tokens × width)"
+    )]
+    NoOutput(String),
+    #[error("ONNX Runtime refused: {0}")]
+    Runtime(#[from] ort::Error),
+    #[error("the graph's output has the shape {found:?} for {sentences} sentences of at most {tokens} tokens")]
+    OutputShape { found: Vec<i64>, sentences: usize, tokens: usize },
+}
+
+/// ONNX Runtime's library, loaded; one per process.
+#[derive(Clone)]
+pub struct Runtime {
+    environment: Environment,
+    library: Arc<Path>,
+}
+
+/// A process has one environment for good: a second is an error even after the first was dropped.
+static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+
+impl Runtime {
+    /// Loads the library at `library`, or returns what an earlier call has loaded from there.
+    pub fn load(library: &Path) -> Result<Runtime, SessionError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = loaded.as_ref() {
+            return if *runtime.library == *library {
+                Ok(runtime.clone())
+            } else {
+                Err(SessionError::OtherLibraryLoaded(runtime.library.to_path_buf()))
+            };
+        }
+        if std::env::var_os(DISABLE_TELEMETRY).is_none_or(|value| value != "1") {
+            return Err(SessionError::TelemetryNotDisabled);
+        }
+        if !library.is_file() {
+            return Err(SessionError::LibraryMissing(library.to_owned()));
+        }
+        let unusable = |cause: String| SessionError::LibraryUnusable { path: library.to_owned(), cause };
+        let environment = ort::init_from(library)
+            .map_err(|cause| unusable(cause.to_string()))?
+            .with_name("polyhead")
+            .with_telemetry(false)
+            .build()
+            .map_err(|cause| unusable(cause.to_string()))?;
+        let runtime = Runtime { environment, library: library.into() };
+        *loaded = Some(runtime.clone());
+        Ok(runtime)
+    }
+
+    /// The library's own description of its build.
+    pub fn build_info(&self) -> &'static str {
+        ort::info()
+    }
+
+    fn has_cuda(&self) -> bool {
+        ep::CUDA::is_available().unwrap_or(false)
+    }
+}
+
+/// A micro-batch, padded to its longest sentence; all arrays are row-major, sentences × tokens.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub input_ids: Vec<i64>,
+    pub attention_mask: Vec<i64>,
+    pub token_type_ids: Vec<i64>,
+    pub sentences: usize,
+    /// Tokens of the longest sentence.
+    pub tokens: usize,
+}
+
+/// What a graph made of a [`Batch`].
+pub struct Output<'a> {
+    pub kind: OutputKind,
+    pub width: usize,
+    sentences: usize,
+    /// Row-major: sentences × width, or sentences × tokens × width.
+    values: &'a [f32],
+}
+
+impl<'a> Output<'a> {
+    /// The vector of one sentence, or its states, row-major: tokens × width.
+    pub fn row(&self, sentence: usize) -> &'a [f32] {
+        let size = self.values.len() / self.sentences;
+        &self.values[sentence * size..][..size]
+    }
+}
+
+/// A graph opened for one thread.
+pub struct Session {
+    inner: ort::session::Session,
+    run_options: RunOptions<HasSelectedOutputs>,
+    output: String,
+    token_type_ids: bool,
+    device: Device,
+}
+
+impl Session {
+    /// Opens the serialized `graph` for one thread, on the device that `provider` comes to.
+    ///
+    /// # Errors
+    /// With [`Provider::Cuda`], that CUDA is not built in or does not work. [`Provider::Auto`] takes
+    /// the CPU then.
+    pub fn open(
+        runtime: &Runtime,
+        graph: &[u8],
+        provider: Provider,
+    ) -> Result<Session, SessionError> {
+        match provider {
+            Provider::Cpu => Session::open_on_cpu(runtime, graph),
+            Provider::Cuda if !runtime.has_cuda() => {
+                Err(SessionError::CudaNotBuilt(runtime.library.to_path_buf()))
+            }
+            Provider::Cuda => Session::open_on_cuda(runtime, graph),
+            // That CUDA is built in does not mean that it works: only opening the graph tells.
+            Provider::Auto if runtime.has_cuda() => Session::open_on_cuda(runtime, graph)
+                .or_else(|cause| {
+                    tracing::warn!(%cause, "CUDA is built in but unusable; running on the CPU");
+                    Session::open_on_cpu(runtime, graph)
+                }),
+            Provider::Auto => Session::open_on_cpu(runtime, graph),
+        }
+    }
+
+    fn open_on_cpu(runtime: &Runtime, graph: &[u8]) -> Result<Session, SessionError> {
+        // Named explicitly: ort's builder otherwise sets a policy by which ORT may pick any plugin.
+        let cpus = runtime.environment.devices().filter(|device| {
+            device.hardware_device().ty() == DeviceType::CPU
+                && device.ep().is_ok_and(|name| name == "CPUExecutionProvider")
+        });
+        let builder = builder(runtime)?.with_devices(cpus, None).map_err(ort::Error::from)?;
+        Session::commit(builder, graph, Device::Cpu)
+    }
+
+    fn open_on_cuda(runtime: &Runtime, graph: &[u8]) -> Result<Session, SessionError> {
+        let builder = builder(runtime)?
+            .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
+            .map_err(|cause| SessionError::CudaUnusable(cause.message().to_owned()))?;
+        Session::commit(builder, graph, Device::Cuda)
+    }
+
+    fn commit(
+        mut builder: SessionBuilder,
+        graph: &[u8],
+        device: Device,
+    ) -> Result<Session, SessionError> {
+        let inner = builder.commit_from_memory(graph)?;
+        let token_type_ids = check_inputs(&inner)?;
+        let output = choose_output(&inner)?;
+        let selected = OutputSelector::no_default().with(&output);
+        let run_options = RunOptions::new()?.with_outputs(selected);
+        Ok(Session { inner, run_options, output, token_type_ids, device })
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The name of the output that is read.
+    pub fn output(&self) -> &str {
+        &self.output
+    }
+
+    pub fn wants_token_type_ids(&self) -> bool {
+        self.token_type_ids
+    }
+
+    /// Runs one micro-batch and hands what came out to `read`, without a copy.
+    pub fn run<T>(
+        &mut self,
+        batch: &Batch,
+        read: impl FnOnce(Output<'_>) -> T,
+    ) -> Result<T, SessionError> {
+        let shape = [batch.sentences, batch.tokens];
+        let tensor = |values| TensorRef::<i64>::from_array_view((shape, values));
+        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![
+            ("input_ids".into(), tensor(&*batch.input_ids)?.into()),
+            ("attention_mask".into(), tensor(&*batch.attention_mask)?.into()),
+        ];
+        if self.token_type_ids {
+            inputs.push(("token_type_ids".into(), tensor(&*batch.token_type_ids)?.into()));
+        }
+        let outputs = self.inner.run_with_options(inputs, &self.run_options)?;
+        let (shape, values) = outputs[self.output.as_str()].try_extract_tensor::<f32>()?;
+        let [sentences, tokens] = [batch.sentences as i64, batch.tokens as i64];
+        let (kind, width) = match **shape {
+            [rows, width] if rows == sentences => (OutputKind::Pooled, width),
+            [rows, states, width] if rows == sentences && states == tokens => {
+                (OutputKind::TokenStates, width)
+            }
+            _ => {
+                let (sentences, tokens) = (batch.sentences, batch.tokens);
+                return Err(SessionError::OutputShape { found: shape.to_vec(), sentences, tokens });
+            }
+        };
+        Ok(read(Output { kind, width: width as usize, sentences: batch.sentences, values }))
+    }
+}
+
+fn builder(runtime: &Runtime) -> Result<SessionBuilder, ort::Error> {
+    Ok(SessionBuilder::new(&runtime.environment)?
+        // One session per worker thread: threads inside would only fight over the same cores.
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        // Lengths vary: a memory pattern per shape would only grow.
+        .with_memory_pattern(false)?
+        // ORT fuses Add + LayerNormalization into an operator that is slower on the CPU since 1.30.
+        .with_disabled_optimizers("SkipLayerNormFusion")?)
+}
+
+/// Whether the graph takes `token_type_ids` beside the two inputs that every encoder has.
+fn check_inputs(session: &ort::session::Session) -> Result<bool, SessionError> {
+    let names: Vec<&str> = session.inputs().iter().map(|input| input.name()).collect();
+    for needed in ["input_ids", "attention_mask"] {
+        if !names.contains(&needed) {
+            return Err(SessionError::NoInput(needed));
+        }
+    }
+    match names.iter().find(|name| !["input_ids", "attention_mask", "token_type_ids"].contains(name)) {
+        Some(unknown) => Err(SessionError::UnknownInput((*unknown).to_owned())),
+        None => Ok(names.contains(&"token_type_ids")),
+    }
+}
+
+/// The output with sentence vectors if it is named so, else the one with token states, else the
+/// only one there is. `pooler_output` is never taken: it is the pre-training head's, not a sentence
+/// embedding.
+fn choose_output(session: &ort::session::Session) -> Result<String, SessionError> {
+    let outputs = session.outputs();
+    let named = |name: &str| outputs.iter().find(|output| output.name() == name);
+    let rank = |output: &Outlet| match output.dtype() {
+        ValueType::Tensor { shape, .. } => shape.len(),
+        _ => 0,
+    };
+    named("sentence_embedding")
+        .or_else(|| named("last_hidden_state"))
+        .or_else(|| named("token_embeddings"))
+        .or_else(|| outputs.iter().find(|output| rank(output) == 3))
+        .or_else(|| outputs.first().filter(|only| outputs.len() == 1 && only.name() != "pooler_output"))
+        .map(|output| output.name().to_owned())
+        .ok_or_else(|| {
+            let names: Vec<&str> = outputs.iter().map(|output| output.name()).collect();
+            SessionError::NoOutput(names.join(", "))
+        })
+}

@@ -1,0 +1,108 @@
+//! Text to token ids. The only place that names the `tokenizers` crate.
+
+use std::path::{Path, PathBuf};
+
+use tokenizers::{PostProcessor, TruncationDirection};
+
+/// A model's tokenizer with the model's own length limit.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    max_tokens: usize,
+    /// Tokens that the model wants around every sentence, such as `[CLS]` and `[SEP]`.
+    special_tokens: usize,
+}
+
+/// What happens to an input with more tokens than the model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncation {
+    /// Its end is cut off.
+    Right,
+    /// Its beginning is cut off.
+    Left,
+    /// It is refused.
+    Refuse,
+}
+
+/// One input as the model reads it, special tokens included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    pub ids: Vec<u32>,
+    /// Whether tokens were cut off.
+    pub truncated: bool,
+}
+
+/// Why a tokenizer could not be loaded, or a text not be tokenised.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    #[error("{} is missing: a model folder needs the tokenizer.json of the `tokenizers` library", .0.display())]
+    Missing(PathBuf),
+    #[error("{} is not a valid tokenizer: {cause}", path.display())]
+    Invalid { path: PathBuf, cause: String },
+    #[error("the limit of {max_tokens} tokens leaves no room beside {special_tokens} special tokens")]
+    NoRoom { max_tokens: usize, special_tokens: usize },
+    #[error("the input has {tokens} tokens, more than the model's limit of {max_tokens}")]
+    TooLong { tokens: usize, max_tokens: usize },
+    #[error("the tokenizer refused the input: {0}")]
+    Refused(String),
+}
+
+impl Tokenizer {
+    /// Loads `tokenizer.json` from a model folder.
+    ///
+    /// The file's own padding and truncation are switched off: upstream files carry those of the
+    /// training run (all-MiniLM-L6-v2 pads to and cuts at 128 although the model takes 256), which
+    /// would make short texts slow and long ones wrong.
+    pub fn open(folder: &Path, max_tokens: usize) -> Result<Tokenizer, TokenizerError> {
+        let path = folder.join("tokenizer.json");
+        if !path.is_file() {
+            return Err(TokenizerError::Missing(path));
+        }
+        let invalid = |cause: tokenizers::Error| TokenizerError::Invalid {
+            path: path.clone(),
+            cause: cause.to_string(),
+        };
+        let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(invalid)?;
+        inner.with_padding(None).with_truncation(None).map_err(invalid)?;
+        let special_tokens =
+            inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        if max_tokens <= special_tokens {
+            return Err(TokenizerError::NoRoom { max_tokens, special_tokens });
+        }
+        Ok(Tokenizer { inner, max_tokens, special_tokens })
+    }
+
+    /// The number of entries of the vocabulary, added tokens included.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The largest number of tokens that `text` can become; a bound that costs no tokenising.
+    pub fn most_tokens(&self, text: &str) -> usize {
+        // No token of a WordPiece, BPE or Unigram model is made of less than one byte.
+        (text.len() + self.special_tokens).min(self.max_tokens)
+    }
+
+    /// Tokenises one text.
+    ///
+    /// # Errors
+    /// [`TokenizerError::TooLong`] with [`Truncation::Refuse`].
+    pub fn encode(&self, text: &str, truncation: Truncation) -> Result<Tokens, TokenizerError> {
+        let refused = |cause: tokenizers::Error| TokenizerError::Refused(cause.to_string());
+        let mut encoding = self.inner.encode_fast(text, false).map_err(refused)?;
+        let room = self.max_tokens - self.special_tokens;
+        let truncated = encoding.len() > room;
+        if truncated {
+            let direction = match truncation {
+                Truncation::Right => TruncationDirection::Right,
+                Truncation::Left => TruncationDirection::Left,
+                Truncation::Refuse => {
+                    let tokens = encoding.len() + self.special_tokens;
+                    return Err(TokenizerError::TooLong { tokens, max_tokens: self.max_tokens });
+                }
+            };
+            encoding.truncate(room, 0, direction);
+        }
+        let encoding = self.inner.post_process(encoding, None, true).map_err(refused)?;
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), truncated })
+    }
+}
