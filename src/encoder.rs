@@ -81,6 +81,8 @@ pub struct ModelInfo {
     pub max_seq_length: usize,
     /// `None` where the graph pools by itself and no file says how.
     pub pooling: Option<Pooling>,
+    /// What may be put before inputs, by name.
+    pub prompts: BTreeMap<String, String>,
     /// Whether embeddings have length 1 unless a request says otherwise.
     pub normalize: bool,
     pub precision: GraphPrecision,
@@ -166,8 +168,8 @@ pub enum LoadError {
     )]
     NoPooling(String),
     #[error(
-        "model {model}: precision = {asked:?} was asked for, but {} gives {found:?}; allowed here: auto or {found:?} (in lower case)",
-        file.display()
+        "model {model}: precision {asked} was asked for, but {} gives {found}; allowed here: auto, {found}",
+        file.display(), asked = asked.as_str(), found = found.as_str()
     )]
     Precision { model: String, asked: Precision, file: PathBuf, found: GraphPrecision },
     #[error("model {0}: normalize = false was asked for, but the graph normalises by itself")]
@@ -216,8 +218,8 @@ impl Engine {
             };
             let labels = ModelInfoLabels {
                 model: model.name.clone(),
-                precision: format!("{:?}", encoder.info.precision).to_lowercase(),
-                provider: format!("{:?}", encoder.info.provider).to_lowercase(),
+                precision: encoder.info.precision.as_str().to_owned(),
+                provider: encoder.info.provider.as_str().to_owned(),
             };
             metrics.model.get_or_create(&labels).set(1);
             engine.encoders.insert(model.name.clone(), Arc::new(encoder));
@@ -383,6 +385,7 @@ fn describe(model: &Model, probe: Probe) -> Result<ModelInfo, LoadError> {
         dimensions: probe.width,
         max_seq_length: model.folder.max_seq_length,
         pooling: model.folder.pooling,
+        prompts: model.folder.prompts.clone(),
         normalize: model.folder.normalize || probe.normalized_in_graph,
         precision: model.precision,
         provider: probe.device,

@@ -4,10 +4,13 @@ pub mod body;
 pub mod classify;
 pub mod embed;
 pub mod error;
-pub mod health;
+pub mod gate;
 pub mod heads;
+pub mod health;
 pub mod info;
+pub mod inputs;
 pub mod observe;
+pub mod query;
 pub mod train;
 
 use std::collections::BTreeMap;
@@ -28,6 +31,7 @@ use crate::heads::live::LiveHeads;
 use crate::http::error::Problem;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use crate::store::Store;
 use crate::training::worker::Trainer;
 
 /// What every handler can reach.
@@ -39,6 +43,7 @@ pub struct Parts {
     pub config: Config,
     pub encoders: BTreeMap<String, Arc<Encoder>>,
     pub heads: Arc<LiveHeads>,
+    pub store: Store,
     pub trainer: Trainer,
     pub metrics: Arc<Metrics>,
     pub readiness: Readiness,
@@ -70,7 +75,7 @@ impl std::ops::Deref for AppState {
     }
 }
 
-/// All routes. OpenAI's and the Open Inference Protocol's, the API description and the playground
+/// All routes but the health checks, which [`gate`] answers. OpenAI's and the Open Inference Protocol's, the API description and the playground
 /// will join here, each in a file of its own.
 pub fn router(state: AppState) -> Router {
     let body = DefaultBodyLimit::max(state.config.limits.body_bytes.get());
@@ -89,10 +94,6 @@ pub fn router(state: AppState) -> Router {
         .layer(body)
         .merge(training)
         .route_layer(middleware::from_fn_with_state(state.clone(), deadline))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/startupz", get(health::started))
-        .route("/health", get(health::ready))
         .route("/metrics", get(info::metrics))
         .route("/info", get(info::info))
         .fallback(no_such_route)

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::encoder::EncodeError;
 use crate::encoder::tokenizer::TokenizerError;
+use crate::heads::task::TaskError;
 use crate::store::StoreError;
-use crate::training::worker::SubmitError;
 
 /// What a client is told when its request is not answered as asked.
 #[derive(Debug, Serialize)]
@@ -29,8 +29,6 @@ pub struct Problem {
     position: Option<String>,
     #[serde(skip)]
     retry_after_seconds: Option<u64>,
-    #[serde(skip)]
-    allow: Option<&'static str>,
     /// TEI's clients read these two instead of `code` and `detail`.
     error: String,
     error_type: &'static str,
@@ -52,7 +50,6 @@ impl Problem {
             detail,
             position: None,
             retry_after_seconds: None,
-            allow: None,
             error_type: code,
         }
     }
@@ -108,6 +105,15 @@ impl Problem {
     pub fn at(self, position: impl Into<String>) -> Problem {
         Problem { position: Some(position.into()), ..self }
     }
+
+    /// Says in which part of the request the position counts.
+    pub fn within(self, part: &str) -> Problem {
+        let position = match &self.position {
+            Some(position) => format!("{part}, {position}"),
+            None => part.to_owned(),
+        };
+        self.at(position)
+    }
 }
 
 impl IntoResponse for Problem {
@@ -147,6 +153,42 @@ impl From<EncodeError> for Problem {
             EncodeError::Stopped => Problem::unavailable("stopping", detail),
             EncodeError::Inference => Problem::internal(&detail),
         }
+    }
+}
+
+impl From<TaskError> for Problem {
+    fn from(error: TaskError) -> Problem {
+        Problem::invalid("invalid_task", error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            StoreError::QueueFull { .. } => Problem::too_many("jobs_full", detail),
+            StoreError::UnknownTask { .. } => Problem::not_found("unknown_task", detail),
+            StoreError::UnknownJob { .. } => Problem::not_found("unknown_job", detail),
+            StoreError::TaskInUse { .. } => Problem::conflict("task_in_use", detail),
+            StoreError::JobState { .. } => Problem::conflict("job_ended", detail),
+            StoreError::NulCharacter { .. } => Problem::invalid("nul_character", detail),
+            other => Problem::internal(&Chain(&other)),
+        }
+    }
+}
+
+/// An error with all its causes, for the log.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(formatter, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

@@ -5,9 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::http::AppState;
 use crate::http::error::Problem;
-use crate::readiness::Phase;
+use crate::readiness::{Phase, Readiness};
 
 #[derive(Serialize)]
 struct Status {
@@ -20,8 +19,8 @@ pub async fn live() -> Response {
 }
 
 /// The models are loaded and warmed, and the heads are there.
-pub async fn started(State(state): State<AppState>) -> Response {
-    match state.readiness.phase() {
+pub async fn started(State(readiness): State<Readiness>) -> Response {
+    match readiness.phase() {
         Phase::Starting => not_ready("starting", "the models are being loaded"),
         Phase::Ready | Phase::Draining | Phase::Failed => {
             Json(Status { status: "started" }).into_response()
@@ -30,8 +29,8 @@ pub async fn started(State(state): State<AppState>) -> Response {
 }
 
 /// Requests are welcome. Training never changes this answer.
-pub async fn ready(State(state): State<AppState>) -> Response {
-    match state.readiness.phase() {
+pub async fn ready(State(readiness): State<Readiness>) -> Response {
+    match readiness.phase() {
         Phase::Ready => Json(Status { status: "ready" }).into_response(),
         Phase::Starting => not_ready("starting", "the models are being loaded"),
         Phase::Draining => not_ready("draining", "the server is shutting down"),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Buf;
+use serde::Serialize;
 
 use super::{
     error::OnnxError,
@@ -42,7 +43,8 @@ pub struct GraphOutput {
 }
 
 /// The arithmetic of most of a graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum GraphPrecision {
     Fp32,
     Fp16,
