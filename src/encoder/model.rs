@@ -57,7 +57,7 @@ impl Model {
             Weights::Safetensors(_) => export(&folder, &weights, spec)?,
             Weights::Onnx(_) => weights,
         };
-        let summary = onnx::inspect(&graph)
+        let summary = onnx::inspect(graph.as_slice())
             .map_err(|source| LoadError::Graph { model: spec.name.clone(), source })?;
         check_precision(spec, &folder.weights, summary.precision)?;
         Ok(Model {
@@ -65,7 +65,7 @@ impl Model {
             graph,
             tokenizer,
             wants_raw: spec.overrides.normalize == Some(false),
-            company: if summary.dynamic_activations { Company::Alone } else { Company::Shared },
+            company: if summary.quantizes_per_batch { Company::Alone } else { Company::Shared },
             precision: summary.precision,
             provider: spec.provider,
             folder,
