@@ -59,10 +59,8 @@ struct Exporter<'file> {
 
 impl Exporter<'_> {
     fn export(mut self, options: ExportOptions) -> Result<GraphBuilder, OnnxError> {
-        let [ids, mask, types] = ["input_ids", "attention_mask", "token_type_ids"].map(|name| {
-            self.graph
-                .input(name, DataType::Int64, &["batch", "sequence"])
-        });
+        let [ids, mask, types] = ["input_ids", "attention_mask", "token_type_ids"]
+            .map(|name| self.graph.input(name, DataType::Int64, &["batch", "sequence"]));
         let mask = self.cast_to_f32(&mask);
 
         let mut states = self.embeddings(&ids, &types)?;
@@ -80,8 +78,7 @@ impl Exporter<'_> {
         }
         let width = Dimension::Size(self.config.hidden_size as i64);
         let dimensions = [Dimension::Name("batch".to_owned()), width];
-        self.graph
-            .output("sentence_embedding", &embedding, &dimensions);
+        self.graph.output("sentence_embedding", &embedding, &dimensions);
         Ok(self.graph)
     }
 
@@ -154,9 +151,7 @@ impl Exporter<'_> {
         let scores = self.graph.op("MatMul", &[&query, &key]);
         let scores = self.graph.op("Div", &[&scores, &scale]);
         let scores = self.graph.op("Add", &[&scores, bias]);
-        let shares = self
-            .graph
-            .op_with("Softmax", &[&scores], &[Attribute::Int("axis", -1)]);
+        let shares = self.graph.op_with("Softmax", &[&scores], &[Attribute::Int("axis", -1)]);
 
         let context = self.graph.op("MatMul", &[&shares, &value]);
         let swap = [Attribute::Ints("perm", SWAP_HEADS)];
@@ -224,14 +219,10 @@ impl Exporter<'_> {
         let width = self.config.hidden_size;
         let weight = self.vector(&format!("{name}.weight"), width)?;
         let bias = self.vector(&format!("{name}.bias"), width)?;
-        let attributes = [
-            Attribute::Int("axis", -1),
-            Attribute::Float("epsilon", self.config.layer_norm_eps),
-        ];
+        let attributes =
+            [Attribute::Int("axis", -1), Attribute::Float("epsilon", self.config.layer_norm_eps)];
         let inputs = [x, &weight, &bias];
-        Ok(self
-            .graph
-            .op_with("LayerNormalization", &inputs, &attributes))
+        Ok(self.graph.op_with("LayerNormalization", &inputs, &attributes))
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Value, OnnxError> {
@@ -249,9 +240,7 @@ impl Exporter<'_> {
         let column = self.graph.op("Unsqueeze", &[mask, &width]);
         let tokens = self.graph.op("Mul", &[states, &column]);
         let drop = [Attribute::Int("keepdims", 0)];
-        let sum = self
-            .graph
-            .op_with("ReduceSum", &[&tokens, &sequence], &drop);
+        let sum = self.graph.op_with("ReduceSum", &[&tokens, &sequence], &drop);
         let count = self.graph.op("ReduceSum", &[mask, &sequence]);
         let fewest = self.graph.scalar(FEWEST_TOKENS);
         let count = self.graph.op("Max", &[&count, &fewest]);
@@ -285,9 +274,7 @@ impl Exporter<'_> {
 
 /// A row-major matrix with rows and columns exchanged.
 fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
-    (0..columns)
-        .flat_map(|column| matrix.iter().skip(column).step_by(columns).copied())
-        .collect()
+    (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns).copied()).collect()
 }
 
 #[cfg(test)]

@@ -13,11 +13,7 @@ pub enum OnnxError {
 
     /// A value of `config.json` that can be read, but for which there is no graph.
     #[error("config.json: `{key}` is {found}, but it must be {allowed}")]
-    Unsupported {
-        key: &'static str,
-        found: String,
-        allowed: String,
-    },
+    Unsupported { key: &'static str, found: String, allowed: String },
 
     /// The weights are no complete safetensors file.
     #[error("not a complete safetensors file: {0}")]
@@ -32,11 +28,7 @@ pub enum OnnxError {
 
     /// A tensor has another shape than `config.json` promises.
     #[error("tensor `{name}` has shape {found:?}, but config.json asks for {expected:?}")]
-    WrongShape {
-        name: String,
-        expected: Vec<usize>,
-        found: Vec<usize>,
-    },
+    WrongShape { name: String, expected: Vec<usize>, found: Vec<usize> },
 
     /// A tensor's elements are of a type that is not read.
     #[error("tensor `{name}` holds {found:?}, but only F32, F16 and BF16 are read")]

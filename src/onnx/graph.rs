@@ -44,9 +44,7 @@ impl GraphBuilder {
     /// An input whose sizes differ between calls; its dimensions have names.
     pub fn input(&mut self, name: &str, elements: DataType, dimensions: &[&str]) -> Value {
         let dimensions = dimensions.iter().map(|&name| Dimension::Name(name.into()));
-        self.graph
-            .input
-            .push(value_info(name, elements, dimensions));
+        self.graph.input.push(value_info(name, elements, dimensions));
         Value(name.to_owned())
     }
 
@@ -121,10 +119,7 @@ impl GraphBuilder {
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![OperatorSetIdProto {
-                domain: String::new(),
-                version: OPSET,
-            }],
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
             functions: Vec::new(),
         }
     }
@@ -183,11 +178,7 @@ fn value_info(
     elements: DataType,
     dimensions: impl Iterator<Item = Dimension>,
 ) -> ValueInfoProto {
-    let dim = dimensions
-        .map(|dimension| DimensionProto {
-            value: Some(dimension),
-        })
-        .collect();
+    let dim = dimensions.map(|dimension| DimensionProto { value: Some(dimension) }).collect();
     ValueInfoProto {
         name: name.to_owned(),
         r#type: Some(TypeProto {

@@ -223,18 +223,11 @@ mod tests {
         let summary = summary(&model("Gather"));
         assert_eq!(
             summary.inputs,
-            [GraphInput {
-                name: "input_ids".to_owned(),
-                elements: Some(DataType::Int64),
-            }]
+            [GraphInput { name: "input_ids".to_owned(), elements: Some(DataType::Int64) }]
         );
         assert_eq!(
             summary.outputs,
-            [GraphOutput {
-                name: "last_hidden_state".to_owned(),
-                rank: Some(3),
-                width: Some(2),
-            }]
+            [GraphOutput { name: "last_hidden_state".to_owned(), rank: Some(3), width: Some(2) }]
         );
     }
 
@@ -252,10 +245,7 @@ mod tests {
     #[test]
     fn weights_that_are_listed_as_inputs_are_not_asked_for() {
         let mut model = model("Gather");
-        let weight = ValueInfoProto {
-            name: "weight".to_owned(),
-            r#type: None,
-        };
+        let weight = ValueInfoProto { name: "weight".to_owned(), r#type: None };
         graph(&mut model).input.push(weight);
         assert_eq!(summary(&model).inputs.len(), 1);
     }
@@ -303,27 +293,20 @@ mod tests {
         let quantized = model("DynamicQuantizeLinear").graph.unwrap();
 
         let mut branching = model("If");
-        graph(&mut branching).node[0].attribute = vec![AttributeProto {
-            g: Some(quantized.clone()),
-            ..AttributeProto::default()
-        }];
+        graph(&mut branching).node[0].attribute =
+            vec![AttributeProto { g: Some(quantized.clone()), ..AttributeProto::default() }];
         assert!(summary(&branching).quantizes_per_batch);
 
         let mut calling = model("Quantized");
-        calling.functions = vec![FunctionProto {
-            name: "Quantized".to_owned(),
-            node: quantized.node,
-        }];
+        calling.functions =
+            vec![FunctionProto { name: "Quantized".to_owned(), node: quantized.node }];
         assert!(summary(&calling).quantizes_per_batch);
     }
 
     #[test]
     fn what_is_no_onnx_file_is_refused() {
         assert!(matches!(inspect(&b""[..]), Err(OnnxError::NoGraph)));
-        assert!(matches!(
-            inspect(&b"<html>not found</html>"[..]),
-            Err(OnnxError::Decode(_))
-        ));
+        assert!(matches!(inspect(&b"<html>not found</html>"[..]), Err(OnnxError::Decode(_))));
         let file = model("Gather").to_bytes().unwrap();
         let cut = &file[..file.len() / 2];
         assert!(matches!(inspect(cut), Err(OnnxError::Decode(_))));

@@ -245,17 +245,13 @@ mod tests {
 
     #[test]
     fn a_message_has_the_bytes_that_the_protobuf_encoding_prescribes() {
-        let dimension = DimensionProto {
-            value: Some(Dimension::Name("batch".to_owned())),
-        };
+        let dimension = DimensionProto { value: Some(Dimension::Name("batch".to_owned())) };
         let value = ValueInfoProto {
             name: "x".to_owned(),
             r#type: Some(TypeProto {
                 tensor_type: Some(TensorTypeProto {
                     elem_type: DataType::Int64.into(),
-                    shape: Some(TensorShapeProto {
-                        dim: vec![dimension],
-                    }),
+                    shape: Some(TensorShapeProto { dim: vec![dimension] }),
                 }),
             }),
         };
@@ -280,15 +276,9 @@ mod tests {
     #[test]
     fn a_model_beyond_two_gigabytes_is_refused_before_it_is_written() {
         let shared = Bytes::from(vec![0; 1 << 20]);
-        let tensor = TensorProto {
-            raw_data: shared,
-            ..TensorProto::default()
-        };
+        let tensor = TensorProto { raw_data: shared, ..TensorProto::default() };
         let model = ModelProto {
-            graph: Some(GraphProto {
-                initializer: vec![tensor; 2048],
-                ..GraphProto::default()
-            }),
+            graph: Some(GraphProto { initializer: vec![tensor; 2048], ..GraphProto::default() }),
             ..ModelProto::default()
         };
         let error = model.to_bytes().unwrap_err();

@@ -47,10 +47,7 @@ impl<'file> Weights<'file> {
             Dtype::F32 => Ok(widen(data, f32::from_le_bytes)),
             Dtype::F16 => Ok(widen(data, |bytes| f16::from_le_bytes(bytes).to_f32())),
             Dtype::BF16 => Ok(widen(data, |bytes| bf16::from_le_bytes(bytes).to_f32())),
-            found => Err(OnnxError::WrongType {
-                name: stored_name,
-                found,
-            }),
+            found => Err(OnnxError::WrongType { name: stored_name, found }),
         }
     }
 
@@ -97,10 +94,8 @@ mod tests {
             .iter()
             .flat_map(|&value| bf16::from_f32(value).to_le_bytes())
             .collect();
-        let file = file(&[
-            ("half", Dtype::F16, &[3], &halves),
-            ("brain", Dtype::BF16, &[3], &brains),
-        ]);
+        let file =
+            file(&[("half", Dtype::F16, &[3], &halves), ("brain", Dtype::BF16, &[3], &brains)]);
         let weights = Weights::parse(&file).unwrap();
         assert_eq!(weights.tensor("half", &[3]).unwrap(), [1.5, -0.25, 65504.0]);
         let brain = weights.tensor("brain", &[3]).unwrap();
@@ -116,11 +111,9 @@ mod tests {
             ("bert.pooler.dense.bias", Dtype::F32, &[1], &two),
         ]);
         let weights = Weights::parse(&file).unwrap();
-        for name in [
-            "embeddings.LayerNorm.weight",
-            "embeddings.LayerNorm.bias",
-            "pooler.dense.bias",
-        ] {
+        for name in
+            ["embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias", "pooler.dense.bias"]
+        {
             assert_eq!(weights.tensor(name, &[1]).unwrap(), [2.0], "{name}");
         }
     }
@@ -151,14 +144,8 @@ mod tests {
     #[test]
     fn an_integer_tensor_is_refused() {
         let file = file(&[("w", Dtype::I8, &[2], &[0; 2])]);
-        let error = Weights::parse(&file)
-            .unwrap()
-            .tensor("w", &[2])
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "tensor `w` holds I8, but only F32, F16 and BF16 are read"
-        );
+        let error = Weights::parse(&file).unwrap().tensor("w", &[2]).unwrap_err();
+        assert_eq!(error.to_string(), "tensor `w` holds I8, but only F32, F16 and BF16 are read");
     }
 
     #[test]

@@ -111,11 +111,7 @@ impl BertConfig {
 }
 
 fn unsupported(key: &'static str, found: impl ToString, allowed: impl Into<String>) -> OnnxError {
-    OnnxError::Unsupported {
-        key,
-        found: found.to_string(),
-        allowed: allowed.into(),
-    }
+    OnnxError::Unsupported { key, found: found.to_string(), allowed: allowed.into() }
 }
 
 // The defaults of `BertConfig` in transformers.
@@ -166,14 +162,8 @@ mod tests {
     fn what_there_is_no_graph_for_is_refused_with_what_is_supported() {
         use serde_json::json;
         for (changes, parts) in [
-            (
-                json!({"model_type": "roberta"}),
-                ["model_type", "`roberta`", "`bert`"],
-            ),
-            (
-                json!({"hidden_act": "silu"}),
-                ["hidden_act", "`silu`", "`gelu`, `gelu_new`"],
-            ),
+            (json!({"model_type": "roberta"}), ["model_type", "`roberta`", "`bert`"]),
+            (json!({"hidden_act": "silu"}), ["hidden_act", "`silu`", "`gelu`, `gelu_new`"]),
             (
                 json!({"position_embedding_type": "relative_key"}),
                 ["position_embedding_type", "`relative_key`", "`absolute`"],
@@ -183,22 +173,10 @@ mod tests {
                 json!({"num_attention_heads": 5}),
                 ["num_attention_heads", "5", "divisor of `hidden_size`, 32"],
             ),
-            (
-                json!({"num_attention_heads": 0}),
-                ["num_attention_heads", "0", "at least 1"],
-            ),
-            (
-                json!({"layer_norm_eps": -1.0}),
-                ["layer_norm_eps", "-1", "a positive number"],
-            ),
-            (
-                json!({"hidden_size": "wide"}),
-                ["hidden_size", "\"wide\"", "usize"],
-            ),
-            (
-                json!({"vocab_size": null}),
-                ["missing", "field", "`vocab_size`"],
-            ),
+            (json!({"num_attention_heads": 0}), ["num_attention_heads", "0", "at least 1"]),
+            (json!({"layer_norm_eps": -1.0}), ["layer_norm_eps", "-1", "a positive number"]),
+            (json!({"hidden_size": "wide"}), ["hidden_size", "\"wide\"", "usize"]),
+            (json!({"vocab_size": null}), ["missing", "field", "`vocab_size`"]),
         ] {
             let message = refusal(changes);
             for part in parts {

@@ -10,10 +10,7 @@ use crate::onnx::{
     proto::{GraphProto, ModelProto},
 };
 
-const MEAN: ExportOptions = ExportOptions {
-    pooling: Pooling::Mean,
-    normalize: false,
-};
+const MEAN: ExportOptions = ExportOptions { pooling: Pooling::Mean, normalize: false };
 
 fn config() -> Json {
     json!({
@@ -97,21 +94,11 @@ fn operators(graph: &GraphProto) -> Vec<&str> {
 fn the_graph_takes_three_inputs_and_gives_one_embedding_per_sentence() {
     let file = export(&config(), &shapes()).unwrap();
     let summary = inspect(file.as_slice()).unwrap();
-    let input = |name: &str| GraphInput {
-        name: name.to_owned(),
-        elements: Some(DataType::Int64),
-    };
-    assert_eq!(
-        summary.inputs,
-        ["input_ids", "attention_mask", "token_type_ids"].map(input)
-    );
+    let input = |name: &str| GraphInput { name: name.to_owned(), elements: Some(DataType::Int64) };
+    assert_eq!(summary.inputs, ["input_ids", "attention_mask", "token_type_ids"].map(input));
     assert_eq!(
         summary.outputs,
-        [GraphOutput {
-            name: "sentence_embedding".to_owned(),
-            rank: Some(2),
-            width: Some(4),
-        }]
+        [GraphOutput { name: "sentence_embedding".to_owned(), rank: Some(2), width: Some(4) }]
     );
     assert_eq!(summary.precision, GraphPrecision::Fp32);
     assert!(!summary.quantizes_per_batch);
@@ -123,10 +110,7 @@ fn the_graph_takes_three_inputs_and_gives_one_embedding_per_sentence() {
 #[test]
 fn every_value_is_made_once_and_before_it_is_used() {
     for pooling in [Pooling::Mean, Pooling::Cls] {
-        let graph = graph(ExportOptions {
-            pooling,
-            normalize: true,
-        });
+        let graph = graph(ExportOptions { pooling, normalize: true });
         let inputs = graph.input.iter().map(|input| &input.name);
         let constants = graph.initializer.iter().map(|tensor| &tensor.name);
         let mut known = HashSet::new();
@@ -185,10 +169,7 @@ fn a_tensor_that_is_missing_or_misshapen_is_named() {
         let mut missing = shapes();
         let expected = missing.remove(name).unwrap();
         match export(&config(), &missing) {
-            Err(OnnxError::MissingTensor {
-                name: n,
-                expected: e,
-            }) => {
+            Err(OnnxError::MissingTensor { name: n, expected: e }) => {
                 assert_eq!((&n, &e), (name, &expected));
             }
             other => panic!("without `{name}`: {other:?}"),
@@ -197,11 +178,7 @@ fn a_tensor_that_is_missing_or_misshapen_is_named() {
         let mut misshapen = shapes();
         misshapen.insert(name.clone(), vec![3]);
         match export(&config(), &misshapen) {
-            Err(OnnxError::WrongShape {
-                name: n,
-                found,
-                expected: e,
-            }) => {
+            Err(OnnxError::WrongShape { name: n, found, expected: e }) => {
                 assert_eq!((&n, &e, found), (name, &expected, vec![3]));
             }
             other => panic!("with a misshapen `{name}`: {other:?}"),
@@ -222,8 +199,5 @@ fn a_config_that_does_not_fit_the_weights_is_refused() {
     let mut deeper = config();
     deeper["num_hidden_layers"] = json!(3);
     let error = export(&deeper, &shapes()).unwrap_err().to_string();
-    assert!(
-        error.contains("`encoder.layer.2.attention.self.query.weight`"),
-        "{error}"
-    );
+    assert!(error.contains("`encoder.layer.2.attention.self.query.weight`"), "{error}");
 }
