@@ -211,7 +211,7 @@ fn model_spec(name: &str, model: &ModelConfig) -> ModelSpec {
 
 /// Makes the configuration's tasks durable beside those that were made over HTTP.
 async fn declare_tasks(config: &Config, store: &Store) -> Result<(), AppError> {
-    for task in config.tasks() {
+    for task in config.declared_tasks() {
         store.put_task(&task).await?;
     }
     Ok(())

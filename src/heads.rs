@@ -1,20 +1,16 @@
-//! Tasks and their live heads.
+//! Tasks, their head versions, and which of these answer now.
 
 pub mod head;
+pub mod live;
+pub mod task;
 
-use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::heads::head::Head;
+pub use crate::heads::task::Task;
 
-/// A named label set on a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
-    pub name: String,
-    /// The name of the model whose embeddings the task's head reads.
-    pub model: String,
-    /// In the order of the head's output units.
-    pub labels: Vec<String>,
-}
+use crate::encoder::ModelInfo;
+use crate::heads::head::{Head, HeadError};
+use crate::store::{StoredVersion, VersionInfo};
 
 /// Immutable weights of one task plus what made them.
 #[derive(Clone, Debug)]
@@ -30,4 +26,80 @@ pub struct HeadVersion {
     /// The job that made the version; `None` for version 0.
     pub job: Option<String>,
     pub created_at: jiff::Timestamp,
+}
+
+/// Seeds the weights of a head that starts afresh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InitialSeed(pub u64);
+
+/// Why a stored version cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum VersionError {
+    #[error(
+        "version {version} of task {task:?} was fit on another encoder (fingerprint {found}) than model {model:?} has now ({expected}); serve the former model or remove the task"
+    )]
+    OtherEncoder { task: String, version: i64, model: String, found: String, expected: String },
+    #[error("version {version} of task {task:?} cannot be read: {source}")]
+    Unreadable { task: String, version: i64, source: HeadError },
+}
+
+impl HeadVersion {
+    /// The head that answers, if at all, before any training: version 0, random but always the same.
+    pub fn untrained(task: &Task, encoder: &ModelInfo, seed: InitialSeed) -> HeadVersion {
+        // Mixed with the name: heads of one width must not start from the same numbers.
+        let digest = Sha256::new().chain_update(seed.0.to_le_bytes()).chain_update(&task.name);
+        let digest: [u8; 32] = digest.finalize().into();
+        let (seed, _) = digest.split_first_chunk().expect("32 bytes hold 8");
+        let head = Head::seeded(task.labels.clone(), encoder.dimensions, u64::from_le_bytes(*seed))
+            .expect("a task's labels are distinct and an embedding has a width");
+        HeadVersion {
+            task: task.name.clone(),
+            version: 0,
+            head,
+            encoder: encoder.fingerprint.clone(),
+            parent: None,
+            job: None,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// A version as the store keeps it, for the encoder that is loaded now.
+    pub fn restored(
+        task: &Task,
+        stored: StoredVersion,
+        encoder: &ModelInfo,
+    ) -> Result<HeadVersion, VersionError> {
+        let StoredVersion { info, weights } = stored;
+        if info.encoder != encoder.fingerprint {
+            return Err(VersionError::OtherEncoder {
+                task: info.task,
+                version: info.version,
+                model: task.model.clone(),
+                found: info.encoder,
+                expected: encoder.fingerprint.clone(),
+            });
+        }
+        let (task, version) = (info.task.clone(), info.version);
+        let head = Head::from_bytes(&weights)
+            .map_err(|source| VersionError::Unreadable { task, version, source })?;
+        Ok(HeadVersion::published(info, head))
+    }
+
+    /// A version that the store has just made durable, with the weights that it was given.
+    pub fn published(info: VersionInfo, head: Head) -> HeadVersion {
+        HeadVersion {
+            task: info.task,
+            version: info.version,
+            head,
+            encoder: info.encoder,
+            parent: info.parent,
+            job: info.job,
+            created_at: info.created_at,
+        }
+    }
+
+    /// Whether a training has made it.
+    pub fn is_trained(&self) -> bool {
+        self.version > 0
+    }
 }

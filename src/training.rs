@@ -3,4 +3,6 @@
 pub mod dataset;
 pub mod evaluation;
 pub mod job;
+mod run;
 pub mod solver;
+pub mod worker;

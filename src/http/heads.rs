@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::heads::live::LiveTask;
-use crate::heads::task::{Task, TaskLimits};
-use crate::heads::{HeadVersion, InitialSeed};
+use crate::heads::{HeadVersion, InitialSeed, Task};
 use crate::http::AppState;
 use crate::http::body::Json;
 use crate::http::error::Problem;
@@ -81,10 +80,7 @@ pub async fn put(
     let limits = &state.config.limits;
     let encoder = state.encoder(definition.model.as_deref())?;
     let info = encoder.info();
-    let task_limits = TaskLimits {
-        labels: limits.labels_per_task.get(),
-        label_bytes: limits.label_bytes.get(),
-    };
+    let task_limits = limits.task_limits();
     let task = Task::new(name.clone(), info.name.clone(), definition.labels, &task_limits)?;
     let snapshot = state.heads.snapshot();
     if !snapshot.contains_key(&name) && snapshot.len() >= limits.tasks.get() {

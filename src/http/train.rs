@@ -118,8 +118,9 @@ async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Prob
         Some(_) => return Err(unsupported(media_type, ACCEPTED)),
     };
     let (mut parts, body) = request.into_parts();
-    let Parameters(options) =
+    let Parameters(mut request) =
         Parameters::<TrainRequest>::from_request_parts(&mut parts, state).await?;
     let body = read(Request::from_parts(parts, body), state).await?;
-    Ok(TrainRequest { examples: examples(&body)?, ..options })
+    request.examples = examples(&body)?;
+    Ok(request)
 }

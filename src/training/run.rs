@@ -34,7 +34,13 @@ pub(super) struct Run<'a> {
     pub changes: &'a watch::Sender<u64>,
 }
 
-/// Why a run gave no versions.
+/// A head that a run has fit.
+pub(super) struct Trained {
+    pub version: NewVersion,
+    pub head: Head,
+}
+
+/// Why a run gave no heads.
 pub(super) enum RunError {
     Cancelled,
     /// With the reason, as the job's record shows it.
@@ -42,27 +48,30 @@ pub(super) enum RunError {
 }
 
 impl Run<'_> {
-    /// Trains the heads that the job does not freeze; gives their new versions.
+    /// Trains the heads that the job does not freeze, and gives these.
     pub async fn train(
         &self,
         job: &Job,
         cancel: &CancellationToken,
-    ) -> Result<Vec<NewVersion>, RunError> {
+    ) -> Result<Vec<Trained>, RunError> {
         let tasks = self.tasks(&job.spec)?;
         let rows = self.gather(job).await?;
         let embeddings = self.embed(&rows.texts, cancel).await?;
         let split = split(&tasks, &rows, embeddings, &job.spec).map_err(failed)?;
         let start = self.starts(&tasks, &job.spec);
         let heads = self.fit(job, split, start, cancel).await?;
-        let new_version = |(live, head): (&&LiveTask, Head)| NewVersion {
-            task: live.task.clone(),
-            encoder: self.encoder.info().fingerprint.clone(),
-            parent: parent(live, &job.spec),
-            weights: head.to_bytes(),
+        let trained = |(live, head): (&&LiveTask, Head)| Trained {
+            version: NewVersion {
+                task: live.task.clone(),
+                encoder: self.encoder.info().fingerprint.clone(),
+                parent: parent(live, &job.spec),
+                weights: head.to_bytes(),
+            },
+            head,
         };
         let fitted = tasks.iter().zip(heads);
-        let trained = fitted.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
-        Ok(trained.map(new_version).collect())
+        let unfrozen = fitted.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
+        Ok(unfrozen.map(trained).collect())
     }
 
     /// The job's tasks as they are now, in the order of their names.
@@ -169,7 +178,9 @@ impl Run<'_> {
     }
 
     async fn record(&self, job: &Job, reports: &mut Vec<EpochReport>) -> Result<(), RunError> {
-        self.store.record_epochs(&job.id, reports).await.map_err(failed)?;
+        for report in &*reports {
+            self.store.record_epoch(&job.id, report).await.map_err(failed)?;
+        }
         for (task, scores) in reports.last().iter().flat_map(|report| &report.tasks) {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);

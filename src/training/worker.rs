@@ -12,9 +12,9 @@ use crate::encoder::Encoder;
 use crate::heads::HeadVersion;
 use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
-use crate::store::{Cancellation, NewVersion, Store, StoreError};
+use crate::store::{Cancellation, Store, StoreError};
 use crate::training::job::{Example, Job, JobSpec};
-use crate::training::run::{Run, RunError};
+use crate::training::run::{Run, RunError, Trained};
 
 /// Why a job ended that nobody cancelled by name.
 const SHUT_DOWN: &str = "the server was shut down";
@@ -155,7 +155,7 @@ impl Trainer {
         &self,
         job: &Job,
         cancel: &CancellationToken,
-    ) -> Result<Vec<NewVersion>, RunError> {
+    ) -> Result<Vec<Trained>, RunError> {
         let encoder = self.0.encoders.get(&job.spec.model).ok_or_else(|| {
             RunError::Failed(format!("model {:?} is no longer served", job.spec.model))
         })?;
@@ -173,14 +173,16 @@ impl Trainer {
     async fn conclude(
         &self,
         job: &Job,
-        outcome: &Result<Vec<NewVersion>, RunError>,
+        outcome: &Result<Vec<Trained>, RunError>,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
         let store = &self.0.store;
         match outcome {
-            Ok(versions) => {
-                let published = store.finish(&job.id, versions.clone()).await?;
-                let live = published.into_iter().zip(versions).map(HeadVersion::published);
+            Ok(trained) => {
+                let versions = trained.iter().map(|trained| trained.version.clone()).collect();
+                let published = store.finish(&job.id, versions).await?;
+                let live = published.into_iter().zip(trained);
+                let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));
                 self.0.heads.publish(live.collect());
                 tracing::info!(job = job.id, "training succeeded");
             }

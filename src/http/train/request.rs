@@ -13,6 +13,13 @@ use crate::training::solver::Solver;
 /// Stands for the shared encoder in `freeze`.
 const ENCODER: &str = "encoder";
 
+/// SetFit's rate for a head on frozen embeddings.
+const ADAM_LEARNING_RATE: f64 = 1e-2;
+
+const ADAM_EPOCHS: u32 = 50;
+
+const ADAM_BATCH_SIZE: usize = 32;
+
 /// The body of `POST /train`. All but the examples has a default; where these come as CSV or NDJSON,
 /// the rest stands in the query string.
 #[derive(Debug, Deserialize)]
@@ -107,9 +114,9 @@ impl TrainRequest {
                 }
             }
             _ => Solver::Adam {
-                learning_rate: self.learning_rate.unwrap_or(Solver::ADAM_LEARNING_RATE),
-                epochs: self.epochs.unwrap_or(Solver::ADAM_EPOCHS),
-                batch_size: self.batch_size.unwrap_or(Solver::ADAM_BATCH_SIZE),
+                learning_rate: self.learning_rate.unwrap_or(ADAM_LEARNING_RATE),
+                epochs: self.epochs.unwrap_or(ADAM_EPOCHS),
+                batch_size: self.batch_size.unwrap_or(ADAM_BATCH_SIZE),
                 l2: self.l2.unwrap_or(0.0),
             },
         };
