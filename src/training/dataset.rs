@@ -1,1 +1,284 @@
 //! Embeddings with their labels.
+
+mod split;
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView2, Axis, s};
+use thiserror::Error;
+
+pub use split::Split;
+
+/// Embeddings, one a row, and for each task the class of each row that carries a label for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// rows × width, row-major.
+    embeddings: Array2<f32>,
+    columns: Vec<Column>,
+}
+
+/// The labels of one task.
+#[derive(Clone, Debug, PartialEq)]
+struct Column {
+    task: String,
+    /// Labels that the task has, whether or not they occur.
+    classes: usize,
+    /// One entry a row: an index below `classes`, or `None` where the row carries no label.
+    values: Vec<Option<usize>>,
+}
+
+/// Why embeddings and labels do not make a data set.
+#[derive(Debug, Error, PartialEq)]
+pub enum DatasetError {
+    #[error("the embedding of row {row} holds {value}; only finite numbers are allowed")]
+    NotFinite { row: usize, value: f32 },
+    #[error("task {task:?} has labels for {found} rows, but there are {expected} embeddings")]
+    Rows {
+        task: String,
+        found: usize,
+        expected: usize,
+    },
+    #[error(
+        "row {row} has class {class} of task {task:?}, but it has {classes} classes, counted from 0"
+    )]
+    Class {
+        task: String,
+        row: usize,
+        class: usize,
+        classes: usize,
+    },
+    #[error("task {0:?} occurs twice in the data set")]
+    DuplicateTask(String),
+    #[error("the validation share is {0}, but it must be at least 0 and below 1")]
+    Share(f64),
+}
+
+impl Dataset {
+    /// Rows without labels yet. `embeddings` is rows × width.
+    ///
+    /// # Errors
+    /// NaN or infinite values.
+    pub fn new(embeddings: Array2<f32>) -> Result<Self, DatasetError> {
+        if let Some(((row, _), &value)) = embeddings
+            .indexed_iter()
+            .find(|(_, value)| !value.is_finite())
+        {
+            return Err(DatasetError::NotFinite { row, value });
+        }
+        let embeddings = embeddings.as_standard_layout().into_owned();
+        Ok(Self {
+            embeddings,
+            columns: Vec::new(),
+        })
+    }
+
+    /// Adds a task with `classes` labels. `values` has an entry for each row: the index of its
+    /// label, or `None` where the row carries no label for this task.
+    ///
+    /// # Errors
+    /// A task that is there already, too many or too few entries, an index out of range.
+    pub fn with_task(
+        mut self,
+        task: impl Into<String>,
+        classes: usize,
+        values: Vec<Option<usize>>,
+    ) -> Result<Self, DatasetError> {
+        let task = task.into();
+        if self.tasks().any(|present| present == task) {
+            return Err(DatasetError::DuplicateTask(task));
+        }
+        if values.len() != self.rows() {
+            return Err(DatasetError::Rows {
+                task,
+                found: values.len(),
+                expected: self.rows(),
+            });
+        }
+        let beyond = |value: &Option<usize>| value.is_some_and(|class| class >= classes);
+        if let Some(row) = values.iter().position(beyond) {
+            let class = values[row].expect("only a class can be out of range");
+            return Err(DatasetError::Class {
+                task,
+                row,
+                class,
+                classes,
+            });
+        }
+        self.columns.push(Column {
+            task,
+            classes,
+            values,
+        });
+        Ok(self)
+    }
+
+    /// The number of embeddings.
+    pub fn rows(&self) -> usize {
+        self.embeddings.nrows()
+    }
+
+    /// The number of components of each embedding.
+    pub fn width(&self) -> usize {
+        self.embeddings.ncols()
+    }
+
+    /// The names of the tasks, in the order in which they were added.
+    pub fn tasks(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.columns.iter().map(|column| column.task.as_str())
+    }
+
+    /// The number of labels of the task at position `task`.
+    pub fn classes(&self, task: usize) -> usize {
+        self.columns[task].classes
+    }
+
+    /// The rows that carry a label for the task at position `task`, in order.
+    pub fn labelled(&self, task: usize) -> Labelled<'_> {
+        self.labelled_among(task, 0..self.rows())
+    }
+
+    /// Those of `rows` that carry a label for the task at position `task`, in the order given.
+    ///
+    /// # Panics
+    /// If a row is out of range.
+    pub fn labelled_among(
+        &self,
+        task: usize,
+        rows: impl IntoIterator<Item = usize>,
+    ) -> Labelled<'_> {
+        let values = &self.columns[task].values;
+        let (rows, classes) = rows
+            .into_iter()
+            .filter_map(|row| Some((row, values[row]?)))
+            .unzip();
+        Labelled {
+            embeddings: self.embeddings.view(),
+            rows,
+            classes,
+        }
+    }
+
+    /// The given rows, in the order given.
+    fn select(&self, rows: &[usize]) -> Self {
+        let columns = self.columns.iter().map(|column| Column {
+            values: rows.iter().map(|&row| column.values[row]).collect(),
+            ..column.clone()
+        });
+        Self {
+            embeddings: self.embeddings.select(Axis(0), rows),
+            columns: columns.collect(),
+        }
+    }
+}
+
+/// Rows of a data set with their classes for one task.
+#[derive(Clone, Debug)]
+pub struct Labelled<'a> {
+    embeddings: ArrayView2<'a, f32>,
+    rows: Vec<usize>,
+    /// One a row.
+    classes: Vec<usize>,
+}
+
+impl Labelled<'_> {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no row carries a label.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The number of components of each embedding.
+    pub fn width(&self) -> usize {
+        self.embeddings.ncols()
+    }
+
+    /// The class of each row.
+    pub fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    /// Calls `visit` with the embeddings block by block: positions among these rows, and the
+    /// block's embeddings. Memory is bounded by one block, and rows that lie side by side are not
+    /// copied at all.
+    pub fn for_each_block(&self, mut visit: impl FnMut(Range<usize>, ArrayView2<f32>)) {
+        // Large enough for efficient matrix products, small enough for the processor's cache.
+        const BLOCK: usize = 512;
+        for (block, rows) in self.rows.chunks(BLOCK).enumerate() {
+            let positions = block * BLOCK..block * BLOCK + rows.len();
+            if rows.windows(2).all(|pair| pair[0] + 1 == pair[1]) {
+                visit(
+                    positions,
+                    self.embeddings.slice(s![rows[0]..rows[0] + rows.len(), ..]),
+                );
+            } else {
+                visit(positions, self.embeddings.select(Axis(0), rows).view());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::arr2;
+
+    use super::*;
+
+    fn numbered(rows: usize) -> Dataset {
+        Dataset::new(Array2::from_shape_fn((rows, 2), |(row, _)| row as f32)).unwrap()
+    }
+
+    #[test]
+    fn blocks_hold_the_labelled_rows_in_order() {
+        let every_third = |row: usize| row.is_multiple_of(3);
+        for carries in [|_| true, every_third] {
+            let classes = (0..2000)
+                .map(|row| carries(row).then_some(row % 5))
+                .collect();
+            let data = numbered(2000).with_task("task", 5, classes).unwrap();
+            let labelled = data.labelled(0);
+            let mut seen = Vec::new();
+            labelled.for_each_block(|positions, embeddings| {
+                assert_eq!(positions.start, seen.len());
+                assert_eq!(positions.len(), embeddings.nrows());
+                seen.extend(embeddings.column(1).iter().map(|&row| row as usize));
+            });
+            assert_eq!(
+                seen,
+                (0..2000).filter(|&row| carries(row)).collect::<Vec<_>>()
+            );
+            assert!(
+                labelled
+                    .classes()
+                    .iter()
+                    .zip(&seen)
+                    .all(|(class, row)| *class == row % 5)
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_with_the_reason() {
+        let reason = |found: Result<Dataset, DatasetError>| found.unwrap_err().to_string();
+        assert_eq!(
+            reason(Dataset::new(arr2(&[[0.0], [f32::NAN]]))),
+            "the embedding of row 1 holds NaN; only finite numbers are allowed"
+        );
+        assert_eq!(
+            reason(numbered(3).with_task("topic", 2, vec![None; 2])),
+            "task \"topic\" has labels for 2 rows, but there are 3 embeddings"
+        );
+        assert_eq!(
+            reason(numbered(2).with_task("topic", 2, vec![None, Some(2)])),
+            "row 1 has class 2 of task \"topic\", but it has 2 classes, counted from 0"
+        );
+        let twice = numbered(1).with_task("topic", 2, vec![None]).unwrap();
+        assert_eq!(
+            reason(twice.with_task("topic", 2, vec![None])),
+            "task \"topic\" occurs twice in the data set"
+        );
+    }
+}

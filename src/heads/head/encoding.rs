@@ -1,0 +1,279 @@
+//! The durable form of a head: a safetensors file with `weight` and `bias`, named as in PyTorch's
+//! `nn.Linear`, and the labels in its metadata.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors, serialize};
+
+use super::{Head, HeadError, check_shape};
+
+const WEIGHT: &str = "weight";
+const BIAS: &str = "bias";
+const LABELS: &str = "labels";
+
+impl Head {
+    /// A safetensors file: `weight` (labels × width) and `bias` (labels), both F32, and `labels`
+    /// in the metadata as a JSON list. [`from_bytes`](Self::from_bytes) reads back the same bits.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let weight = little_endian(self.weights.iter());
+        let bias = little_endian(self.bias.iter());
+        let view = |shape, bytes| {
+            TensorView::new(Dtype::F32, shape, bytes).expect("four bytes for each element")
+        };
+        let tensors = [
+            (WEIGHT, view(self.weights.shape().to_vec(), &weight)),
+            (BIAS, view(self.bias.shape().to_vec(), &bias)),
+        ];
+        let labels = serde_json::to_string(&*self.labels).expect("strings are valid JSON");
+        let metadata = HashMap::from([(LABELS.to_owned(), labels)]);
+        serialize(tensors, Some(metadata)).expect("valid tensors and string metadata")
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    /// Bytes that are not safetensors, tensors or labels that are missing or of another type or
+    /// shape, and whatever [`Head::new`] refuses.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, HeadError> {
+        let parts = Parts::read(bytes)?;
+        let labels = parts.labels.ok_or(HeadError::MissingLabels)?;
+        Self::new(labels, parts.weights, parts.bias)
+    }
+
+    /// Reads a head for a task with `labels` on embeddings of `width` components. The file may
+    /// come from elsewhere, such as the state of a PyTorch `nn.Linear`: labels in its metadata are
+    /// not needed, but if it has them, they must be the task's.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes), and other labels or another width.
+    pub fn import(
+        bytes: &[u8],
+        labels: impl Into<Arc<[String]>>,
+        width: usize,
+    ) -> Result<Self, HeadError> {
+        let labels = labels.into();
+        let parts = Parts::read(bytes)?;
+        if let Some(found) = parts.labels
+            && found[..] != labels[..]
+        {
+            return Err(HeadError::OtherLabels {
+                found,
+                expected: labels.to_vec(),
+            });
+        }
+        check_shape(WEIGHT, parts.weights.shape(), &[labels.len(), width])?;
+        Self::new(labels, parts.weights, parts.bias)
+    }
+}
+
+/// What a file holds, before it is known to fit together.
+struct Parts {
+    labels: Option<Vec<String>>,
+    weights: Array2<f32>,
+    bias: Array1<f32>,
+}
+
+impl Parts {
+    fn read(bytes: &[u8]) -> Result<Self, HeadError> {
+        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let labels = header
+            .metadata()
+            .as_ref()
+            .and_then(|metadata| metadata.get(LABELS))
+            .map(|labels| serde_json::from_str(labels).map_err(HeadError::MalformedLabels))
+            .transpose()?;
+        let tensors = SafeTensors::deserialize(bytes)?;
+        let (shape, weights) = values(&tensors, WEIGHT)?;
+        let (rows, width) = match shape[..] {
+            [0, _] => return Err(HeadError::NoLabels),
+            [_, 0] => return Err(HeadError::NoWidth),
+            [rows, width] => (rows, width),
+            _ => return Err(HeadError::NotAMatrix(shape)),
+        };
+        let (shape, bias) = values(&tensors, BIAS)?;
+        check_shape(BIAS, &shape, &[rows])?;
+        let weights = Array2::from_shape_vec((rows, width), weights)
+            .expect("safetensors checked the length against the shape");
+        Ok(Self {
+            labels,
+            weights,
+            bias: Array1::from_vec(bias),
+        })
+    }
+}
+
+fn values(tensors: &SafeTensors, name: &'static str) -> Result<(Vec<usize>, Vec<f32>), HeadError> {
+    let view = tensors
+        .tensor(name)
+        .map_err(|_| HeadError::MissingTensor(name))?;
+    if view.dtype() != Dtype::F32 {
+        return Err(HeadError::Type {
+            tensor: name,
+            found: view.dtype().to_string(),
+        });
+    }
+    let (quads, _) = view.data().as_chunks::<4>();
+    Ok((
+        view.shape().to_vec(),
+        quads.iter().map(|quad| f32::from_le_bytes(*quad)).collect(),
+    ))
+}
+
+fn little_endian<'a>(values: impl Iterator<Item = &'a f32>) -> Vec<u8> {
+    values.flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::arr1;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(tensors: &[(&str, Dtype, &[usize], Vec<u8>)], labels: Option<&str>) -> Vec<u8> {
+        let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+            (
+                *name,
+                TensorView::new(*dtype, shape.to_vec(), bytes).unwrap(),
+            )
+        });
+        let metadata = labels.map(|labels| HashMap::from([("labels".into(), labels.into())]));
+        serialize(views, metadata).unwrap()
+    }
+
+    fn floats(values: &[f32]) -> Vec<u8> {
+        little_endian(values.iter())
+    }
+
+    fn labels() -> Vec<String> {
+        vec!["Negative".into(), "Positive".into()]
+    }
+
+    #[test]
+    fn the_state_of_a_linear_layer_is_a_head_for_a_task_that_fits() {
+        let weight = (
+            "weight",
+            Dtype::F32,
+            &[2, 3][..],
+            floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+        );
+        let bias = ("bias", Dtype::F32, &[2][..], floats(&[7.0, 8.0]));
+        let bytes = file(&[weight, bias], None);
+        let head = Head::import(&bytes, labels(), 3).unwrap();
+        assert_eq!(head.weights().row(1), arr1(&[4.0, 5.0, 6.0]));
+        assert_eq!(head.bias(), arr1(&[7.0, 8.0]));
+
+        let reason = |found: Result<Head, HeadError>| found.unwrap_err().to_string();
+        assert_eq!(
+            reason(Head::import(&bytes, labels(), 4)),
+            "the tensor `weight` has the shape [2, 3], but the head needs [2, 4]"
+        );
+        assert_eq!(
+            reason(Head::from_bytes(&bytes)),
+            "the file's metadata has no `labels`"
+        );
+    }
+
+    #[test]
+    fn labels_in_another_order_are_refused() {
+        let bytes = Head::seeded(labels(), 3, 1).unwrap().to_bytes();
+        let turned: Vec<String> = labels().into_iter().rev().collect();
+        assert_eq!(
+            Head::import(&bytes, turned, 3).unwrap_err().to_string(),
+            "the file is for the labels [\"Negative\", \"Positive\"], but the task has \
+             [\"Positive\", \"Negative\"], in this order"
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_with_the_reason() {
+        let weight = || ("weight", Dtype::F32, &[2, 1][..], floats(&[1.0, 2.0]));
+        let bias = || ("bias", Dtype::F32, &[2][..], floats(&[0.0, 0.0]));
+        let cases = [
+            (
+                file(&[weight()], None),
+                "the tensor `bias` is missing; a head needs `weight` and `bias`",
+            ),
+            (
+                file(&[weight(), ("bias", Dtype::F64, &[1], vec![0; 8])], None),
+                "the tensor `bias` is of type F64; only F32 is allowed",
+            ),
+            (
+                file(
+                    &[weight(), ("bias", Dtype::F32, &[1], floats(&[0.0]))],
+                    None,
+                ),
+                "the tensor `bias` has the shape [1], but the head needs [2]",
+            ),
+            (
+                file(
+                    &[("weight", Dtype::F32, &[2], floats(&[1.0, 2.0])), bias()],
+                    None,
+                ),
+                "the tensor `weight` has the shape [2], but it must be a matrix, labels × width",
+            ),
+            (
+                file(
+                    &[
+                        ("weight", Dtype::F32, &[2, 1], floats(&[1.0, f32::NAN])),
+                        bias(),
+                    ],
+                    None,
+                ),
+                "the tensor `weight` holds NaN at position 1; only finite numbers are allowed",
+            ),
+            (
+                file(
+                    &[("weight", Dtype::F32, &[0, 1 << 60], vec![]), bias()],
+                    None,
+                ),
+                "a head needs at least one label",
+            ),
+            (
+                file(&[weight(), bias()], Some("Negative, Positive")),
+                "the `labels` in the file's metadata are not a JSON list of strings: \
+                 expected value at line 1 column 1",
+            ),
+        ];
+        for (bytes, reason) in cases {
+            assert_eq!(
+                Head::import(&bytes, labels(), 1).unwrap_err().to_string(),
+                reason
+            );
+        }
+        let bytes = file(&[weight(), bias()], None);
+        let cut = Head::import(&bytes[..bytes.len() - 1], labels(), 1).unwrap_err();
+        assert!(
+            cut.to_string().starts_with("not a safetensors file"),
+            "{cut}"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn the_bits_of_a_head_survive_the_round_trip(
+            (names, width, values) in (
+                prop::collection::btree_set(".{0,9}", 1..6),
+                1usize..9,
+                prop::collection::vec(prop::num::f32::NORMAL | prop::num::f32::SUBNORMAL | prop::num::f32::ZERO, 48),
+            )
+        ) {
+            let names: Vec<String> = names.into_iter().collect();
+            let weights = Array2::from_shape_vec((names.len(), width), values[..names.len() * width].to_vec()).unwrap();
+            let bias = Array1::from_vec(values[48 - names.len()..].to_vec());
+            let head = Head::new(names, weights, bias).unwrap();
+            let read = Head::from_bytes(&head.to_bytes()).unwrap();
+            prop_assert_eq!(read.labels(), head.labels());
+            let bits = |head: &Head| -> Vec<u32> {
+                head.weights().iter().chain(head.bias()).map(|value| value.to_bits()).collect()
+            };
+            prop_assert_eq!(bits(&read), bits(&head));
+            prop_assert_eq!(read.to_bytes(), head.to_bytes());
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Limited-memory BFGS: Nocedal and Wright, Numerical Optimization, 2nd edition, algorithm 7.5.
+
+use std::collections::VecDeque;
+
+use ndarray::{Array1, Array2, Zip};
+
+use super::Fitter;
+use super::line_search::{Point, strong_wolfe};
+use super::objective::{Objective, flatten};
+use super::preconditioner::Preconditioner;
+use crate::heads::head::Head;
+use crate::training::dataset::Labelled;
+use crate::training::evaluation::Tally;
+use crate::training::job::Scores;
+
+/// Pairs of steps and gradient changes that stand for the curvature.
+const MEMORY: usize = 10;
+
+/// Converged: no component of the gradient of the mean objective is greater. A hundredth of
+/// scikit-learn's default, so that the solution is a property of the data, not of the path.
+const GRADIENT_TOLERANCE: f64 = 1e-6;
+
+/// Converged: an epoch takes no greater share off the objective.
+const DECREASE_TOLERANCE: f64 = 1e-8;
+
+/// One task's fit. The logits of all rows are kept and moved along each direction, so that an
+/// epoch costs two matrix products however many steps the line search tries.
+pub(super) struct Lbfgs<'a> {
+    objective: Objective<'a>,
+    preconditioner: Preconditioner,
+    parameters: Array1<f64>,
+    /// The objective, with the penalty.
+    value: f64,
+    gradient: Array1<f64>,
+    /// rows × classes, at the parameters.
+    logits: Array2<f64>,
+    residuals: Array2<f32>,
+    memory: VecDeque<Pair>,
+    converged: bool,
+}
+
+/// What one step taught about the curvature.
+struct Pair {
+    step: Array1<f64>,
+    /// Of the gradient.
+    change: Array1<f64>,
+    /// step · change, greater than 0.
+    product: f64,
+    /// Of the preconditioner, so that it fits the curvature along the step (equation 7.20).
+    scale: f64,
+}
+
+impl<'a> Lbfgs<'a> {
+    /// `l2` is per sum of cross-entropies, as in [`Solver::Lbfgs`](super::Solver::Lbfgs).
+    pub(super) fn new(rows: Labelled<'a>, head: &Head, l2: f64) -> Self {
+        let penalty = l2 / rows.len() as f64;
+        let preconditioner = Preconditioner::new(&rows);
+        let objective = Objective::new(rows, head.labels().len(), penalty);
+        let parameters = flatten(head);
+        let start = objective.logits(&parameters);
+        let logits = start.mapv(f64::from);
+        let mut residuals = Array2::zeros(start.raw_dim());
+        let (loss, _) = objective.cross_entropy_along(&logits, &start, 0.0, &mut residuals);
+        let (penalty, _) = objective.penalty_along(&parameters, &parameters)(0.0);
+        let gradient = objective.gradient(&residuals, &parameters);
+        Self {
+            objective,
+            preconditioner,
+            parameters,
+            value: loss + penalty,
+            gradient,
+            logits,
+            residuals,
+            memory: VecDeque::with_capacity(MEMORY),
+            converged: false,
+        }
+    }
+
+    /// −H · gradient, where H approximates the inverse of the Hessian (algorithm 7.4).
+    fn direction(&self) -> Array1<f64> {
+        let mut direction = -&self.gradient;
+        let mut shares = Vec::with_capacity(self.memory.len());
+        for pair in self.memory.iter().rev() {
+            let share = pair.step.dot(&direction) / pair.product;
+            direction.scaled_add(-share, &pair.change);
+            shares.push(share);
+        }
+        direction = self.preconditioner.apply(&direction);
+        if let Some(newest) = self.memory.back() {
+            direction *= newest.scale;
+        }
+        for (pair, share) in self.memory.iter().zip(shares.into_iter().rev()) {
+            let correction = share - pair.change.dot(&direction) / pair.product;
+            direction.scaled_add(correction, &pair.step);
+        }
+        direction
+    }
+
+    /// The place to go to along `direction`; leaves the residuals there.
+    fn search(&mut self, direction: &Array1<f64>, along: &Array2<f32>) -> Option<Point> {
+        let slope = self.gradient.dot(direction);
+        if slope >= 0.0 || slope.is_nan() {
+            return None;
+        }
+        // Without memory the direction has no scale of its own: try a step that is as long as 1 in
+        // the preconditioner's measure.
+        let first = if self.memory.is_empty() {
+            (-slope).sqrt().recip()
+        } else {
+            1.0
+        };
+        let penalty = self.objective.penalty_along(&self.parameters, direction);
+        let start = Point {
+            step: 0.0,
+            value: self.value,
+            slope,
+        };
+        strong_wolfe(start, first, |step| {
+            let (loss, loss_slope) =
+                self.objective
+                    .cross_entropy_along(&self.logits, along, step, &mut self.residuals);
+            let (penalty, penalty_slope) = penalty(step);
+            (loss + penalty, loss_slope + penalty_slope)
+        })
+    }
+
+    fn remember(&mut self, step: Array1<f64>, change: Array1<f64>) {
+        let product = step.dot(&change);
+        // Positive by the Wolfe conditions, but for rounding; without it, H would not descend.
+        if product > f64::EPSILON * change.dot(&change) {
+            if self.memory.len() == MEMORY {
+                self.memory.pop_front();
+            }
+            let scale = product / change.dot(&self.preconditioner.apply(&change));
+            self.memory.push_back(Pair {
+                step,
+                change,
+                product,
+                scale,
+            });
+        }
+    }
+}
+
+impl Fitter for Lbfgs<'_> {
+    fn epoch(&mut self) {
+        let direction = self.direction();
+        let along = self.objective.logits(&direction);
+        let Some(point) = self.search(&direction, &along) else {
+            // Nothing to gain along the gradient itself is the end. Otherwise the memory misleads.
+            self.converged = self.memory.is_empty();
+            self.memory.clear();
+            return;
+        };
+        self.parameters.scaled_add(point.step, &direction);
+        Zip::from(&mut self.logits)
+            .and(&along)
+            .for_each(|logit, &change| *logit += point.step * f64::from(change));
+        let gradient = self.objective.gradient(&self.residuals, &self.parameters);
+        self.remember(direction * point.step, &gradient - &self.gradient);
+        let steepest = gradient
+            .iter()
+            .fold(0.0, |steepest: f64, part| steepest.max(part.abs()));
+        self.converged = steepest <= GRADIENT_TOLERANCE
+            || self.value - point.value <= DECREASE_TOLERANCE * self.value;
+        self.gradient = gradient;
+        self.value = point.value;
+    }
+
+    fn converged(&self) -> bool {
+        self.converged
+    }
+
+    fn parameters(&self) -> &Array1<f64> {
+        &self.parameters
+    }
+
+    /// From the logits that are here anyway: within rounding those of the head.
+    fn scores(&self, _head: &Head) -> Option<Scores> {
+        let mut tally = Tally::default();
+        for (logits, &class) in self
+            .logits
+            .outer_iter()
+            .zip(self.objective.rows().classes())
+        {
+            tally.add(logits.iter().copied(), class);
+        }
+        tally.scores()
+    }
+}

@@ -1,0 +1,291 @@
+//! What the solvers make small: the mean cross-entropy of a linear softmax classifier plus its
+//! L2 penalty, a convex function of the parameters.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
+
+use crate::heads::head::Head;
+use crate::training::dataset::Labelled;
+
+/// (Σ cross-entropies) / rows + `penalty` / 2 · ‖weights‖², in nats. The bias is not penalised.
+///
+/// Parameters are one flat vector: the weights, classes × width, row-major, then the bias.
+/// Matrix products run in single precision, everything else in double.
+pub(super) struct Objective<'a> {
+    rows: Labelled<'a>,
+    classes: usize,
+    penalty: f64,
+}
+
+impl<'a> Objective<'a> {
+    pub(super) fn new(rows: Labelled<'a>, classes: usize, penalty: f64) -> Self {
+        Self {
+            rows,
+            classes,
+            penalty,
+        }
+    }
+
+    pub(super) fn rows(&self) -> &Labelled<'a> {
+        &self.rows
+    }
+
+    /// rows × classes. Linear in the parameters, so it also gives the change along a direction.
+    pub(super) fn logits(&self, parameters: &Array1<f64>) -> Array2<f32> {
+        let single = parameters.mapv(|value| value as f32);
+        let (weights, bias) = self.layers(&single);
+        let mut logits = Array2::zeros((self.rows.len(), self.classes));
+        self.rows.for_each_block(|positions, embeddings| {
+            let mut block = logits.slice_mut(s![positions, ..]);
+            block.assign(&bias);
+            general_mat_mul(1.0, &embeddings, &weights.t(), 1.0, &mut block);
+        });
+        logits
+    }
+
+    /// The mean cross-entropy at `logits + step · along` and its slope in `step`, without the
+    /// penalty. `residuals` takes the softmax there less 1 at each row's class.
+    pub(super) fn cross_entropy_along(
+        &self,
+        logits: &Array2<f64>,
+        along: &Array2<f32>,
+        step: f64,
+        residuals: &mut Array2<f32>,
+    ) -> (f64, f64) {
+        let (mut loss, mut slope) = (0.0, 0.0);
+        let mut scratch = vec![0.0; self.classes];
+        let rows = logits
+            .outer_iter()
+            .zip(along.outer_iter())
+            .zip(residuals.outer_iter_mut());
+        for (((logits, along), mut residuals), &class) in rows.zip(self.rows.classes()) {
+            let moved = logits
+                .iter()
+                .zip(along)
+                .map(|(z, &a)| z + step * f64::from(a));
+            scratch
+                .iter_mut()
+                .zip(moved)
+                .for_each(|(value, moved)| *value = moved);
+            loss += residual(&mut scratch, class);
+            slope += scratch
+                .iter()
+                .zip(along)
+                .map(|(r, &a)| r * f64::from(a))
+                .sum::<f64>();
+            residuals
+                .iter_mut()
+                .zip(&scratch)
+                .for_each(|(single, &r)| *single = r as f32);
+        }
+        let rows = self.rows.len() as f64;
+        (loss / rows, slope / rows)
+    }
+
+    /// Turns logits into residuals: the softmax less 1 at each row's class.
+    pub(super) fn residuals(&self, mut logits: Array2<f32>) -> Array2<f32> {
+        let mut scratch = vec![0.0; self.classes];
+        for (mut row, &class) in logits.outer_iter_mut().zip(self.rows.classes()) {
+            scratch
+                .iter_mut()
+                .zip(&row)
+                .for_each(|(value, &logit)| *value = f64::from(logit));
+            residual(&mut scratch, class);
+            row.iter_mut()
+                .zip(&scratch)
+                .for_each(|(single, &r)| *single = r as f32);
+        }
+        logits
+    }
+
+    /// The gradient of the objective, laid out as the parameters: residualsᵀ · embeddings / rows,
+    /// plus the penalty's.
+    pub(super) fn gradient(
+        &self,
+        residuals: &Array2<f32>,
+        parameters: &Array1<f64>,
+    ) -> Array1<f64> {
+        let mut gradient = Array1::zeros(parameters.len());
+        let (mut weights, mut bias) = gradient.view_mut().split_at(Axis(0), self.weight_count());
+        let mut block = Array2::<f32>::zeros((self.classes, self.rows.width()));
+        self.rows.for_each_block(|positions, embeddings| {
+            let residuals = residuals.slice(s![positions, ..]);
+            general_mat_mul(1.0, &residuals.t(), &embeddings, 0.0, &mut block);
+            weights
+                .iter_mut()
+                .zip(&block)
+                .for_each(|(sum, &part)| *sum += f64::from(part));
+            for row in residuals.outer_iter() {
+                Zip::from(&mut bias)
+                    .and(row)
+                    .for_each(|sum, &part| *sum += f64::from(part));
+            }
+        });
+        gradient /= self.rows.len() as f64;
+        let (mut weights, _) = gradient.view_mut().split_at(Axis(0), self.weight_count());
+        weights.scaled_add(self.penalty, &self.weights(parameters));
+        gradient
+    }
+
+    /// The penalty at `parameters + step · along` and its slope in `step`.
+    pub(super) fn penalty_along(
+        &self,
+        parameters: &Array1<f64>,
+        along: &Array1<f64>,
+    ) -> impl Fn(f64) -> (f64, f64) + use<> {
+        let (start, along) = (self.weights(parameters), self.weights(along));
+        let (square, product, growth) = (start.dot(&start), start.dot(&along), along.dot(&along));
+        let penalty = self.penalty;
+        move |step| {
+            let value = square + step * (2.0 * product + step * growth);
+            (penalty / 2.0 * value, penalty * (product + step * growth))
+        }
+    }
+
+    fn weight_count(&self) -> usize {
+        self.classes * self.rows.width()
+    }
+
+    fn weights<'p>(&self, parameters: &'p Array1<f64>) -> ArrayView1<'p, f64> {
+        parameters.slice(s![..self.weight_count()])
+    }
+
+    fn layers<'p>(
+        &self,
+        parameters: &'p Array1<f32>,
+    ) -> (ArrayView2<'p, f32>, ArrayView1<'p, f32>) {
+        let (weights, bias) = parameters.view().split_at(Axis(0), self.weight_count());
+        let weights = weights
+            .into_shape_with_order((self.classes, self.rows.width()))
+            .expect("a flat vector holds classes × width weights");
+        (weights, bias)
+    }
+}
+
+/// A head's weights and bias as one flat vector.
+pub(super) fn flatten(head: &Head) -> Array1<f64> {
+    head.weights()
+        .iter()
+        .chain(head.bias())
+        .map(|&value| f64::from(value))
+        .collect()
+}
+
+/// Turns one row's logits into its residuals and gives its cross-entropy.
+fn residual(row: &mut [f64], class: usize) -> f64 {
+    let greatest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let own = row[class] - greatest;
+    let mut sum = 0.0;
+    for value in &mut *row {
+        *value = (*value - greatest).exp();
+        sum += *value;
+    }
+    for value in &mut *row {
+        *value /= sum;
+    }
+    row[class] -= 1.0;
+    sum.ln() - own
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array1, Array2};
+
+    use super::*;
+    use crate::training::dataset::Dataset;
+
+    const CLASSES: usize = 3;
+    const WIDTH: usize = 4;
+
+    /// Deterministic values in ±1 without any pattern that matters.
+    fn values(count: usize, phase: f64) -> impl Iterator<Item = f64> {
+        (0..count).map(move |index| (1.7 * index as f64 + phase).sin())
+    }
+
+    /// 1,300 rows: more than two blocks; every seventh carries no label, so that rows are gathered.
+    fn data() -> Dataset {
+        let rows = 1300;
+        let embeddings = values(rows * WIDTH, 0.0)
+            .map(|value| value as f32)
+            .collect();
+        let embeddings = Array2::from_shape_vec((rows, WIDTH), embeddings).unwrap();
+        let classes = (0..rows)
+            .map(|row| (row % 7 != 0).then_some(row * row % CLASSES))
+            .collect();
+        Dataset::new(embeddings)
+            .unwrap()
+            .with_task("task", CLASSES, classes)
+            .unwrap()
+    }
+
+    /// The definition, in double precision, row by row.
+    fn reference(data: &Dataset, penalty: f64, parameters: &Array1<f64>) -> f64 {
+        let rows = data.labelled(0);
+        let mut loss = 0.0;
+        rows.for_each_block(|positions, embeddings| {
+            for (embedding, &class) in embeddings.outer_iter().zip(&rows.classes()[positions]) {
+                let logit = |class: usize| {
+                    let weights = parameters.iter().skip(class * WIDTH);
+                    let products = weights.zip(embedding).map(|(w, &x)| w * f64::from(x));
+                    products.sum::<f64>() + parameters[CLASSES * WIDTH + class]
+                };
+                let sum: f64 = (0..CLASSES).map(|class| logit(class).exp()).sum();
+                loss += sum.ln() - logit(class);
+            }
+        });
+        let square: f64 = parameters.iter().take(CLASSES * WIDTH).map(|w| w * w).sum();
+        loss / rows.len() as f64 + penalty / 2.0 * square
+    }
+
+    fn parameters() -> Array1<f64> {
+        values(CLASSES * WIDTH + CLASSES, 0.5).collect()
+    }
+
+    #[test]
+    fn the_gradient_agrees_with_finite_differences() {
+        let data = data();
+        let parameters = parameters();
+        for penalty in [0.0, 0.3] {
+            let objective = Objective::new(data.labelled(0), CLASSES, penalty);
+            let residuals = objective.residuals(objective.logits(&parameters));
+            let gradient = objective.gradient(&residuals, &parameters);
+            for (index, &found) in gradient.iter().enumerate() {
+                let at = |change: f64| {
+                    let mut moved = parameters.clone();
+                    moved[index] += change;
+                    reference(&data, penalty, &moved)
+                };
+                let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+                // Residuals and products are in single precision.
+                assert!(
+                    (found - expected).abs() < 1e-6,
+                    "{index}: {found} is not {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn value_and_slope_along_a_line_agree_with_the_definition() {
+        let data = data();
+        let (parameters, along) = (parameters(), parameters().mapv(|value| value.cos()));
+        let penalty = 0.3;
+        let objective = Objective::new(data.labelled(0), CLASSES, penalty);
+        let logits = objective.logits(&parameters).mapv(f64::from);
+        let change = objective.logits(&along);
+        let mut residuals = Array2::zeros(logits.raw_dim());
+        let at = |step: f64| reference(&data, penalty, &(&parameters + &(step * &along)));
+        for step in [0.0, 0.5, 2.0] {
+            let (loss, loss_slope) =
+                objective.cross_entropy_along(&logits, &change, step, &mut residuals);
+            let (square, square_slope) = objective.penalty_along(&parameters, &along)(step);
+            // Logits come from single precision.
+            assert!((loss + square - at(step)).abs() < 1e-6);
+            let slope = (at(step + 1e-5) - at(step - 1e-5)) / 2e-5;
+            assert!((loss_slope + square_slope - slope).abs() < 1e-6);
+            let there = &parameters + &(step * &along);
+            let along_gradient = objective.gradient(&residuals, &there).dot(&along);
+            assert!((along_gradient - slope).abs() < 1e-5);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! How fits behave.
+
+mod references;
+
+use std::ops::ControlFlow;
+
+use ndarray::{Array2, Axis};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+const LBFGS: Solver = Solver::Lbfgs {
+    l2: 0.1,
+    epochs: 100,
+};
+
+fn adam(learning_rate: f64, epochs: u32, batch_size: usize) -> Solver {
+    Solver::Adam {
+        learning_rate,
+        epochs,
+        batch_size,
+        l2: 0.0,
+    }
+}
+
+fn labels(count: usize) -> Vec<String> {
+    (0..count).map(|label| format!("label {label}")).collect()
+}
+
+/// Embeddings of about the given length, one a row: like those of sentences, no two much alike.
+fn sentences(rows: usize, length: f32, seed: u64) -> Array2<f32> {
+    const WIDTH: usize = 384;
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    let bound = length * (3.0 / WIDTH as f32).sqrt();
+    Array2::from_shape_simple_fn((rows, WIDTH), || {
+        (2.0 * generator.random::<f32>() - 1.0) * bound
+    })
+}
+
+/// Labelled as the five sentences of a small example: three topics, two sentiments.
+fn five(length: f32) -> Split {
+    let topic = [0, 1, 2, 1, 2].map(Some).to_vec();
+    let sentiment = [0, 1, 1, 0, 1].map(Some).to_vec();
+    train_on(
+        sentences(5, length, 1),
+        &[("topic", 3, topic), ("sentiment", 2, sentiment)],
+    )
+}
+
+fn train_on(embeddings: Array2<f32>, tasks: &[(&str, usize, Vec<Option<usize>>)]) -> Split {
+    let empty = Dataset::new(embeddings).unwrap();
+    let train = tasks.iter().fold(empty, |data, (task, classes, values)| {
+        data.with_task(*task, *classes, values.clone()).unwrap()
+    });
+    Split {
+        train,
+        validation: None,
+    }
+}
+
+/// Twenty noisy rows of each of three classes, and of two coarser ones that only some rows carry.
+fn noisy() -> Split {
+    let mut embeddings = sentences(60, 1.0, 2);
+    let fine: Vec<_> = (0..60).map(|row| Some(row % 3)).collect();
+    for (row, mut embedding) in embeddings.axis_iter_mut(Axis(0)).enumerate() {
+        embedding[row % 3] += 0.2;
+    }
+    let coarse = (0..60)
+        .map(|row| (row >= 20).then_some(usize::from(row % 3 == 0)))
+        .collect();
+    train_on(embeddings, &[("fine", 3, fine), ("coarse", 2, coarse)])
+}
+
+fn seeded(data: &Split) -> Vec<Head> {
+    let tasks = 0..data.train.tasks().len();
+    tasks
+        .map(|task| {
+            let labels = labels(data.train.classes(task));
+            Head::seeded(labels, data.train.width(), task as u64).unwrap()
+        })
+        .collect()
+}
+
+fn train_all(data: &Split) -> Vec<Start> {
+    seeded(data).into_iter().map(Start::Train).collect()
+}
+
+/// Fits to the end and keeps all reports.
+fn run(
+    solver: &Solver,
+    data: &Split,
+    start: Vec<Start>,
+) -> Result<(Vec<Head>, Vec<EpochReport>), FitError> {
+    let mut reports = Vec::new();
+    let heads = fit(solver, data, start, 7, &mut |report| {
+        reports.push(report);
+        ControlFlow::Continue(())
+    })?;
+    Ok((heads, reports))
+}
+
+fn assert_close(found: f64, expected: f64, tolerance: f64) {
+    assert!(
+        (found - expected).abs() <= tolerance,
+        "{found} is not {expected} ± {tolerance}"
+    );
+}
+
+#[test]
+fn the_defaults_learn_five_sentences_of_two_tasks_perfectly() {
+    for length in [1.0, 6.0] {
+        let data = five(length);
+        let (_, reports) = run(&Solver::default(), &data, train_all(&data)).unwrap();
+        let last = reports.last().unwrap();
+        assert!(
+            last.tasks.values().all(|task| task.train.accuracy == 1.0),
+            "{last:?}"
+        );
+        assert_eq!(
+            last.tasks.keys().collect::<Vec<_>>(),
+            ["sentiment", "topic"]
+        );
+        let sum: f64 = last.tasks.values().map(|task| task.train.loss).sum();
+        assert_eq!(last.loss, sum);
+    }
+}
+
+#[test]
+fn separable_classes_are_learnt_without_a_penalty_too() {
+    let data = five(1.0);
+    let solver = Solver::Lbfgs {
+        l2: 0.0,
+        epochs: 1000,
+    };
+    let (_, reports) = run(&solver, &data, train_all(&data)).unwrap();
+    // The loss has no minimum: the fit ends where the gradient has all but vanished.
+    assert!(reports.len() < 1000);
+    assert!(reports.last().unwrap().loss < 1e-4);
+}
+
+#[test]
+fn a_tiny_learning_rate_hardly_moves_the_loss() {
+    for length in [5.0, 6.0, 7.0] {
+        let data = five(length);
+        let (_, reports) = run(&adam(2e-5, 3, 5), &data, train_all(&data)).unwrap();
+        let epochs: Vec<u32> = reports.iter().map(|report| report.epoch).collect();
+        assert_eq!(epochs, [1, 2, 3]);
+        for pair in reports.windows(2) {
+            let decrease = pair[0].loss - pair[1].loss;
+            assert!(
+                (0.001..0.003).contains(&decrease),
+                "length {length}: {decrease}"
+            );
+        }
+    }
+}
+
+#[test]
+fn mini_batches_learn_too_and_rows_may_carry_labels_for_some_tasks_only() {
+    let data = noisy();
+    for solver in [LBFGS, adam(0.05, 100, 16)] {
+        let (_, reports) = run(&solver, &data, train_all(&data)).unwrap();
+        let tasks = &reports.last().unwrap().tasks;
+        assert_eq!(
+            (tasks["fine"].train.rows, tasks["coarse"].train.rows),
+            (60, 40)
+        );
+        assert!(
+            tasks.values().all(|task| task.train.accuracy > 0.95),
+            "{tasks:?}"
+        );
+    }
+}
+
+#[test]
+fn a_task_learns_the_same_whatever_it_learns_beside() {
+    let data = noisy();
+    for solver in [LBFGS, adam(0.01, 3, 16)] {
+        let mut alone = train_all(&data);
+        alone[0] = Start::Freeze(seeded(&data).remove(0));
+        let (alone, _) = run(&solver, &data, alone).unwrap();
+        let (together, _) = run(&solver, &data, train_all(&data)).unwrap();
+        assert_eq!(alone[1], together[1]);
+        assert_ne!(alone[0], together[0]);
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bits() {
+    let data = noisy();
+    for solver in [LBFGS, adam(0.01, 5, 16)] {
+        let first = run(&solver, &data, train_all(&data)).unwrap();
+        assert_eq!(run(&solver, &data, train_all(&data)).unwrap(), first);
+    }
+}
+
+#[test]
+fn the_seed_draws_mini_batches_but_does_not_touch_full_batches() {
+    let data = noisy();
+    let fit_with = |batch_size, seed| {
+        let go_on = &mut |_| ControlFlow::Continue(());
+        fit(
+            &adam(0.01, 3, batch_size),
+            &data,
+            train_all(&data),
+            seed,
+            go_on,
+        )
+        .unwrap()
+    };
+    assert_ne!(fit_with(16, 1), fit_with(16, 2));
+    assert_eq!(fit_with(60, 1), fit_with(60, 2));
+}
+
+#[test]
+fn a_frozen_head_stays_bit_equal_and_is_still_evaluated() {
+    let data = noisy();
+    for solver in [LBFGS, adam(0.05, 20, 16)] {
+        let [fine, coarse] = seeded(&data).try_into().unwrap();
+        let start = vec![Start::Train(fine.clone()), Start::Freeze(coarse.clone())];
+        let (heads, reports) = run(&solver, &data, start).unwrap();
+        assert_ne!(heads[0], fine);
+        assert_eq!(heads[1].to_bytes(), coarse.to_bytes());
+        let scores = evaluate(&coarse, &data.train.labelled(1)).unwrap();
+        assert!(
+            reports
+                .iter()
+                .all(|report| report.tasks["coarse"].train == scores)
+        );
+    }
+}
+
+#[test]
+fn with_all_tasks_frozen_nothing_changes_and_there_is_one_evaluation() {
+    let data = noisy();
+    let heads = seeded(&data);
+    let start = heads.iter().cloned().map(Start::Freeze).collect();
+    let (after, reports) = run(&LBFGS, &data, start).unwrap();
+    assert_eq!(after, heads);
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].epoch, 0);
+    assert_eq!(reports[0].tasks.len(), 2);
+}
+
+#[test]
+fn reports_tell_where_the_heads_stand_after_the_epoch() {
+    let data = Split {
+        ..noisy().train.split(0.25, 1).unwrap()
+    };
+    let held_out = data.validation.as_ref().unwrap();
+    for solver in [LBFGS, adam(0.05, 5, 16)] {
+        let (heads, reports) = run(&solver, &data, train_all(&data)).unwrap();
+        let last = reports.last().unwrap();
+        for (task, name) in ["fine", "coarse"].into_iter().enumerate() {
+            let train = evaluate(&heads[task], &data.train.labelled(task)).unwrap();
+            let report = &last.tasks[name];
+            assert_eq!(
+                report.validation,
+                evaluate(&heads[task], &held_out.labelled(task))
+            );
+            // L-BFGS takes its scores from logits that no rounding of the head has touched.
+            assert_close(report.train.loss, train.loss, 1e-5);
+            assert_eq!(report.train.rows, train.rows);
+            assert_eq!(report.train.accuracy, train.accuracy);
+        }
+    }
+}
+
+#[test]
+fn lbfgs_ends_at_the_same_minimum_wherever_it_starts_and_knows_when_it_is_there() {
+    let data = noisy();
+    let (cold, _) = run(&LBFGS, &data, train_all(&data)).unwrap();
+    let (warm, reports) = run(
+        &LBFGS,
+        &data,
+        cold.iter().cloned().map(Start::Train).collect(),
+    )
+    .unwrap();
+    assert!(
+        reports.len() < 5,
+        "{} epochs from the minimum",
+        reports.len()
+    );
+    for (cold, warm) in cold.iter().zip(&warm) {
+        for (cold, warm) in cold.weights().iter().zip(warm.weights()) {
+            assert_close(f64::from(*warm), f64::from(*cold), 1e-3);
+        }
+    }
+}
+
+#[test]
+fn a_task_that_cannot_be_learnt_is_refused_with_the_reason() {
+    let refused = |classes: Vec<Option<usize>>| {
+        let data = train_on(sentences(3, 1.0, 1), &[("topic", 2, classes)]);
+        run(&LBFGS, &data, train_all(&data))
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        refused(vec![None; 3]),
+        "task \"topic\" has no example to train on"
+    );
+    assert_eq!(
+        refused(vec![Some(1), None, Some(1)]),
+        "task \"topic\" has a single class: all of its 2 training examples are labelled \
+         \"label 1\", but training needs at least 2 different labels"
+    );
+}
+
+#[test]
+fn a_frozen_task_may_have_a_single_class() {
+    let data = train_on(
+        sentences(2, 1.0, 1),
+        &[("topic", 2, vec![Some(1), Some(1)])],
+    );
+    let start = seeded(&data).into_iter().map(Start::Freeze).collect();
+    assert!(run(&LBFGS, &data, start).is_ok());
+}
+
+#[test]
+fn a_fit_that_diverges_says_where_and_gives_no_heads() {
+    let data = five(6.0);
+    for learning_rate in [1e30, 1e300] {
+        let error = run(&adam(learning_rate, 3, 5), &data, train_all(&data)).unwrap_err();
+        assert_eq!(
+            error,
+            FitError::Diverged {
+                task: "topic".into(),
+                epoch: 1
+            }
+        );
+    }
+}
+
+#[test]
+fn the_callback_can_stop_the_fit() {
+    let data = noisy();
+    for solver in [LBFGS, adam(0.01, 50, 16)] {
+        let mut seen = 0;
+        let error = fit(&solver, &data, train_all(&data), 1, &mut |report| {
+            seen = report.epoch;
+            if seen == 3 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert_eq!(error.unwrap_err(), FitError::Cancelled { epoch: 3 });
+        assert_eq!(seen, 3);
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused_with_what_is_allowed() {
+    let refused = |solver: Solver| solver.validate().unwrap_err().to_string();
+    assert_eq!(
+        refused(Solver::Lbfgs {
+            l2: -1.0,
+            epochs: 1
+        }),
+        "l2 is -1, but it must be at least 0 and at most 1e12"
+    );
+    assert_eq!(
+        refused(Solver::Lbfgs { l2: 0.0, epochs: 0 }),
+        "epochs is 0, but it must be at least 1"
+    );
+    assert_eq!(
+        refused(adam(0.1, 1, 0)),
+        "batch_size is 0, but it must be at least 1"
+    );
+    for learning_rate in [0.0, f64::NAN, f64::INFINITY] {
+        assert!(refused(adam(learning_rate, 1, 1)).ends_with("a finite number greater than 0"));
+    }
+    assert_eq!(Solver::default().validate(), Ok(()));
+}
+
+#[test]
+fn heads_that_do_not_fit_the_data_are_refused() {
+    let data = five(1.0);
+    let mut start = train_all(&data);
+    start.swap(0, 1);
+    assert_eq!(
+        run(&LBFGS, &data, start).unwrap_err().to_string(),
+        "the head of task \"topic\" has 2 labels on embeddings 384 wide, \
+         but the examples have 3 labels on embeddings 384 wide"
+    );
+    assert_eq!(
+        run(&LBFGS, &data, Vec::new()).unwrap_err(),
+        FitError::Heads {
+            found: 0,
+            expected: 2
+        }
+    );
+}
