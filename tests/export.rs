@@ -98,6 +98,7 @@ fn an_exported_graph_agrees_with_the_upstream_export_on_1_to_256_tokens() {
 
     let licence = fs::read_to_string("LICENSE").unwrap();
     let paragraphs: Vec<&str> = licence.split("\n\n").collect();
+    let longest = &[2023; 258];
     let lengths = [1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 256];
     for (start, length) in lengths.into_iter().enumerate() {
         let tokenizer = Tokenizer::open(&folder.path, length + 2).unwrap(); // with [CLS] and [SEP]
@@ -106,11 +107,10 @@ fn an_exported_graph_agrees_with_the_upstream_export_on_1_to_256_tokens() {
         assert_eq!(tokens.ids.len(), length + 2);
 
         let expected = upstream.embed(&[&tokens.ids]).remove(0);
-        let with_a_short_one = [&*tokens.ids, &[101, 2023, 102]];
         let alone = ours.embed(&[&tokens.ids]).remove(0);
-        let together = ours.embed(&with_a_short_one).remove(0);
         assert_close(&alone, &expected, TOLERANCE, &format!("{length} tokens"));
-        assert_close(&together, &alone, 1e-6, &format!("{length} tokens in a batch"));
+        let in_a_batch = ours.embed(&[&tokens.ids, longest]).remove(0);
+        assert_close(&in_a_batch, &alone, 1e-6, &format!("{length} tokens in a batch"));
     }
 }
 
