@@ -50,6 +50,6 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["polyhead", "health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["polyhead", "health"]
 ENTRYPOINT ["polyhead"]
 CMD ["serve", "--config", "/etc/polyhead/config.toml"]

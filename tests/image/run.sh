@@ -42,8 +42,8 @@ main() {
 
     step "What is in the image"
     check_size
-    check_files
     check_configuration
+    check_files
 
     step "Running it"
     start
@@ -125,8 +125,7 @@ commit() {
 # --- What is in the image --------------------------------------------------------------------------
 
 mount_image() {
-    CONTAINER=$(buildah from --pull-never $IMAGE)
-    ROOT=$(buildah mount "$CONTAINER")
+    ROOT=$(buildah mount "$(buildah from --pull-never $IMAGE)")
     CONFIG=$(buildah inspect --type image $IMAGE | jq .Docker.config)
     # How to enter it: its root, user, environment and working directory; a command follows.
     local environment
@@ -140,6 +139,30 @@ check_size() {
     bytes=$(du --summarize --bytes --one-file-system "$ROOT" | cut -f1)
     say "$bytes bytes"
     ((bytes < MAX_BYTES)) || fail "the image has $bytes bytes, the limit is $MAX_BYTES"
+}
+
+check_configuration() {
+    expect '.User' '"10001:10001"'
+    expect '.Entrypoint' '["polyhead"]'
+    expect '.Cmd' '["serve","--config","/etc/polyhead/config.toml"]'
+    expect '.Healthcheck.Test' '["CMD","polyhead","health"]'
+    expect '.StopSignal' '"SIGTERM"'
+    expect '.Volumes | keys' '["/data"]'
+    expect '.ExposedPorts | keys' '["8080/tcp"]'
+    expect '.Env | index("ORT_DISABLE_TELEMETRY=1") != null' true
+    expect '.Labels["org.opencontainers.image.licenses"]' '"Apache-2.0"'
+}
+
+# expect FILTER VALUE: what the image's configuration says.
+expect() {
+    local found
+    found=$(jq --compact-output "$1" <<<"$CONFIG")
+    [[ $found == "$2" ]] || fail "$1 of the image is $found, expected $2"
+    say "$1 = $2"
+}
+
+setting() {
+    jq --raw-output "$1" <<<"$CONFIG"
 }
 
 # Compares with the base image: nothing is there that has no business there.
@@ -175,30 +198,6 @@ files_of() {
     (cd "$1" && find . -xdev ! -type d ! -empty | sort)
 }
 
-check_configuration() {
-    expect '.User' '"10001:10001"'
-    expect '.Entrypoint' '["polyhead"]'
-    expect '.Cmd' '["serve","--config","/etc/polyhead/config.toml"]'
-    expect '.Healthcheck.Test' '["CMD","polyhead","health"]'
-    expect '.StopSignal' '"SIGTERM"'
-    expect '.Volumes | keys' '["/data"]'
-    expect '.ExposedPorts | keys' '["8080/tcp"]'
-    expect '.Env | index("ORT_DISABLE_TELEMETRY=1") != null' true
-    expect '.Labels["org.opencontainers.image.licenses"]' '"Apache-2.0"'
-}
-
-# expect FILTER VALUE: what the image's configuration says.
-expect() {
-    local found
-    found=$(jq --compact-output "$1" <<<"$CONFIG")
-    [[ $found == "$2" ]] || fail "$1 of the image is $found, expected $2"
-    say "$1 = $2"
-}
-
-setting() {
-    jq --raw-output "$1" <<<"$CONFIG"
-}
-
 # --- Running it ------------------------------------------------------------------------------------
 
 # As a container: namespaces of its own, so that it is process 1; all read-only but /data and /tmp.
@@ -210,7 +209,7 @@ start() {
     mapfile -t command < <(jq --raw-output '(.Entrypoint + .Cmd)[]' <<<"$CONFIG")
     rm -rf "$WORK/data"
     cp -a "$ROOT/data" "$WORK/data" # what an engine does with a new volume
-    unshare --mount --pid --fork --kill-child bash -euc '
+    unshare --mount --pid --fork bash -euc '
         root=$1 data=$2
         shift 2
         mount --bind "$root" "$root"
@@ -296,7 +295,10 @@ fail() {
 }
 
 clean_up() {
-    if [[ -n ${SERVER:-} ]]; then kill -KILL "$SERVER" 2>/dev/null || true; fi
+    if [[ -n ${SERVER:-} ]]; then
+        pkill -KILL --parent "$SERVER" || true
+        wait "$SERVER" 2>/dev/null || true
+    fi
     buildah rm --all >/dev/null 2>&1 || true
 }
 
