@@ -1,6 +1,399 @@
-//! Texts in, embeddings out.
+//! Texts in, embeddings out: loaded models behind one queue and one set of worker threads.
+//!
+//! An [`Engine`] owns the threads; an [`Encoder`] is one model of it, cheap to share. A request is
+//! admitted by tokens, tokenised off the async runtime, queued, cut into micro-batches, run, and
+//! finished (dimensions, normalisation). The encoder knows neither heads nor HTTP.
 
+mod batcher;
 pub mod folder;
+mod model;
 pub mod pooling;
 pub mod session;
 pub mod tokenizer;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc};
+
+pub use crate::encoder::batcher::{Class, Company};
+pub use crate::encoder::model::ModelSpec;
+
+use crate::config::Precision;
+use crate::encoder::batcher::{Batcher, Request};
+use crate::encoder::folder::{FolderError, Pooling};
+use crate::encoder::model::Model;
+use crate::encoder::session::{Device, OutputKind, Runtime, SessionError};
+use crate::encoder::tokenizer::{TokenizerError, Tokens, Truncation};
+use crate::encoder::worker::{Context, Probe};
+use crate::metrics::{Metrics, ModelInfoLabels, ModelLabel};
+use crate::onnx::{GraphPrecision, OnnxError};
+
+/// How the engine cuts and bounds its work.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    /// Worker threads; each holds a session of every model.
+    pub workers: usize,
+    /// Tokens of a micro-batch, padding included.
+    pub batch_tokens: usize,
+    /// Tokens that may be admitted at a time.
+    pub queue_tokens: usize,
+    /// Tokens of one request.
+    pub tokens_per_request: usize,
+}
+
+/// All loaded models and the threads that run them.
+pub struct Engine {
+    encoders: BTreeMap<String, Arc<Encoder>>,
+    batcher: Arc<Batcher>,
+    threads: Vec<JoinHandle<()>>,
+    faults: mpsc::UnboundedReceiver<String>,
+}
+
+/// One loaded model.
+pub struct Encoder {
+    index: usize,
+    models: Arc<[Model]>,
+    info: ModelInfo,
+    company: Company,
+    tokens_per_request: usize,
+    batcher: Arc<Batcher>,
+    /// Bounds the threads that tokenise at a time to the number of workers.
+    tokenizing: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is known of a loaded model.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelInfo {
+    pub name: String,
+    pub path: PathBuf,
+    /// Where the weights came from.
+    pub weights: PathBuf,
+    /// Elements of an embedding.
+    pub dimensions: usize,
+    /// Longest input in tokens, special ones included.
+    pub max_seq_length: usize,
+    /// `None` where the graph pools by itself and no file says how.
+    pub pooling: Option<Pooling>,
+    /// What may be put before inputs, by name.
+    pub prompts: BTreeMap<String, String>,
+    /// Whether embeddings have length 1 unless a request says otherwise.
+    pub normalize: bool,
+    pub precision: GraphPrecision,
+    pub provider: Device,
+    /// What the graph's output holds.
+    pub output: OutputKind,
+    pub output_name: String,
+    pub token_type_ids: bool,
+    pub batching: Company,
+    /// Identifies the encoder to head versions: SHA-256 in hex.
+    pub fingerprint: String,
+    #[serde(skip)]
+    normalized_in_graph: bool,
+}
+
+/// How a request wants its texts embedded.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbedOptions {
+    pub class: Class,
+    pub truncation: Truncation,
+    /// `None` follows the model.
+    pub normalize: Option<bool>,
+    /// Keeps so many leading elements; `None` keeps all.
+    pub dimensions: Option<usize>,
+}
+
+/// One vector a text, in the order of the texts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// Row-major: texts × width.
+    pub values: Vec<f32>,
+    pub width: usize,
+    /// Tokens of all texts, special ones included.
+    pub tokens: usize,
+}
+
+impl Embeddings {
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.width)
+    }
+}
+
+/// Why texts were not embedded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error("the queue is full: it holds at most {capacity} tokens; try again later")]
+    QueueFull { capacity: usize },
+    #[error("the request has {tokens} tokens; allowed are at most {allowed}")]
+    TooManyTokens { tokens: usize, allowed: usize },
+    #[error("{source}")]
+    Input {
+        /// Position of the text in the request.
+        index: usize,
+        source: TokenizerError,
+    },
+    #[error("dimensions must be between 1 and {width}, the model's embedding width")]
+    Dimensions { width: usize },
+    #[error("the model's graph normalises by itself: its raw vectors are not to be had")]
+    NormalizedInGraph,
+    #[error("the model failed")]
+    Inference,
+    #[error("the encoder has stopped")]
+    Stopped,
+}
+
+/// Why a model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("model {model}: {source}")]
+    Folder { model: String, source: FolderError },
+    #[error("model {model}: {source}")]
+    Tokenizer { model: String, source: TokenizerError },
+    #[error("model {model}: the tokenizer has {tokenizer} entries, the weights only {vocabulary}")]
+    Vocabulary { model: String, tokenizer: usize, vocabulary: usize },
+    #[error("model {model}: {source}")]
+    Graph { model: String, source: OnnxError },
+    #[error(transparent)]
+    Runtime(#[from] SessionError),
+    #[error("model {model}: {source}")]
+    Session { model: String, source: SessionError },
+    #[error(
+        "model {0}: its folder has no 1_Pooling/config.json; set `pooling` to \"mean\" or \"cls\""
+    )]
+    NoPooling(String),
+    #[error(
+        "model {model}: precision {asked} was asked for, but {} gives {found}; allowed here: auto, {found}",
+        file.display(), asked = asked.as_str(), found = found.as_str()
+    )]
+    Precision { model: String, asked: Precision, file: PathBuf, found: GraphPrecision },
+    #[error("model {0}: normalize = false was asked for, but the graph normalises by itself")]
+    NormalizedInGraph(String),
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot start a worker thread: {0}")]
+    Thread(std::io::Error),
+    #[error("a worker thread died while it opened the models")]
+    WorkerDied,
+}
+
+impl Engine {
+    /// Loads all models and starts the workers; returns when each worker has run every model once.
+    ///
+    /// Blocks for seconds.
+    pub fn start(
+        runtime: Runtime,
+        specs: &[ModelSpec],
+        settings: EngineSettings,
+        metrics: Arc<Metrics>,
+    ) -> Result<Engine, LoadError> {
+        let models: Arc<[Model]> = specs.iter().map(Model::load).collect::<Result<_, _>>()?;
+        let batcher = Arc::new(Batcher::new(settings.batch_tokens, settings.queue_tokens));
+        let (fault, faults) = mpsc::unbounded_channel();
+        let context = Context {
+            runtime,
+            models: Arc::clone(&models),
+            batcher: Arc::clone(&batcher),
+            metrics: Arc::clone(&metrics),
+            faults: fault,
+        };
+        let (threads, probes) = worker::start(settings.workers, &context)?;
+        let mut engine = Engine { encoders: BTreeMap::new(), batcher, threads, faults };
+        let tokenizing = Arc::new(Semaphore::new(settings.workers));
+        for (index, (model, probe)) in models.iter().zip(probes).enumerate() {
+            let encoder = Encoder {
+                index,
+                models: Arc::clone(&models),
+                info: describe(model, probe)?,
+                company: model.company,
+                tokens_per_request: settings.tokens_per_request,
+                batcher: Arc::clone(&engine.batcher),
+                tokenizing: Arc::clone(&tokenizing),
+                metrics: Arc::clone(&metrics),
+            };
+            let labels = ModelInfoLabels {
+                model: model.name.clone(),
+                precision: encoder.info.precision.as_str().to_owned(),
+                provider: encoder.info.provider.as_str().to_owned(),
+            };
+            metrics.model.get_or_create(&labels).set(1);
+            engine.encoders.insert(model.name.clone(), Arc::new(encoder));
+        }
+        Ok(engine)
+    }
+
+    /// The models by name.
+    pub fn encoders(&self) -> &BTreeMap<String, Arc<Encoder>> {
+        &self.encoders
+    }
+
+    /// Waits until a worker dies and says why; a sound engine never answers.
+    pub async fn fault(&mut self) -> String {
+        match self.faults.recv().await {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets the workers finish what is queued and joins them. Blocks.
+    pub fn stop(mut self) {
+        self.close_and_join();
+    }
+
+    fn close_and_join(&mut self) {
+        self.batcher.close();
+        for thread in self.threads.drain(..) {
+            // A worker's panic was reported as a fault.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close_and_join();
+    }
+}
+
+impl Encoder {
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// Embeds texts.
+    ///
+    /// Dropping the future withdraws the request: what has not been encoded by then never is.
+    pub async fn embed(
+        &self,
+        texts: Vec<String>,
+        options: EmbedOptions,
+    ) -> Result<Embeddings, EncodeError> {
+        let finish = self.finish(options)?;
+        let most = texts.iter().map(|text| self.model().tokenizer.most_tokens(text)).sum();
+        // Training is bounded by its own, one job and one chunk at a time; it must not fail because
+        // clients are busy.
+        let mut admission = match options.class {
+            Class::Training => None,
+            Class::Interactive | Class::Bulk => Some(self.batcher.admit(most)?),
+        };
+        self.metrics.queue_tokens.set(self.batcher.admitted() as i64);
+        let sentences = self.tokenize(texts, options.truncation).await?;
+        let tokens = sentences.iter().map(Vec::len).sum();
+        if tokens > self.tokens_per_request {
+            let allowed = self.tokens_per_request;
+            return Err(EncodeError::TooManyTokens { tokens, allowed });
+        }
+        if let Some(admission) = &mut admission {
+            admission.shrink_to(tokens);
+        }
+        let width = self.info.dimensions;
+        let (request, answer) =
+            Request::new(self.index, options.class, self.company, sentences, width);
+        self.batcher.submit(request)?;
+        let values = answer.await.map_err(|_| EncodeError::Stopped)??;
+        drop(admission);
+        self.metrics.queue_tokens.set(self.batcher.admitted() as i64);
+        Ok(finish.apply(Embeddings { values, width, tokens }))
+    }
+
+    fn model(&self) -> &Model {
+        &self.models[self.index]
+    }
+
+    /// Checks what is asked of the finished vectors before any work is done.
+    fn finish(&self, options: EmbedOptions) -> Result<Finish, EncodeError> {
+        let width = self.info.dimensions;
+        let dimensions = options.dimensions.unwrap_or(width);
+        if dimensions == 0 || dimensions > width {
+            return Err(EncodeError::Dimensions { width });
+        }
+        let normalize = options.normalize.unwrap_or(self.info.normalize);
+        if !normalize && self.info.normalized_in_graph {
+            return Err(EncodeError::NormalizedInGraph);
+        }
+        Ok(Finish { dimensions, normalize })
+    }
+
+    /// Tokenises on a thread of its own: a long text would hold up the async runtime.
+    async fn tokenize(
+        &self,
+        texts: Vec<String>,
+        truncation: Truncation,
+    ) -> Result<Vec<Vec<u32>>, EncodeError> {
+        let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
+        let permit = permit.map_err(|_| EncodeError::Stopped)?;
+        let started = Instant::now();
+        let (models, model) = (Arc::clone(&self.models), self.index);
+        let tokenizing = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let tokenizer = &models[model].tokenizer;
+            let encode = |(index, text): (usize, &String)| {
+                let tokens = tokenizer.encode(text, truncation);
+                tokens.map_err(|source| EncodeError::Input { index, source })
+            };
+            texts.iter().enumerate().map(encode).collect::<Result<Vec<Tokens>, _>>()
+        });
+        let tokens = tokenizing.await.map_err(|_| EncodeError::Stopped)??;
+        let label = ModelLabel { model: self.info.name.clone() };
+        self.metrics
+            .tokenize_duration
+            .get_or_create(&label)
+            .observe(started.elapsed().as_secs_f64());
+        let truncated = tokens.iter().filter(|tokens| tokens.truncated).count();
+        self.metrics.truncated_inputs.get_or_create(&label).inc_by(truncated as u64);
+        Ok(tokens.into_iter().map(|tokens| tokens.ids).collect())
+    }
+}
+
+/// What is left to do to a model's own vectors.
+#[derive(Clone, Copy)]
+struct Finish {
+    dimensions: usize,
+    normalize: bool,
+}
+
+impl Finish {
+    fn apply(self, mut embeddings: Embeddings) -> Embeddings {
+        if self.dimensions < embeddings.width {
+            embeddings.values =
+                embeddings.rows().flat_map(|row| &row[..self.dimensions]).copied().collect();
+            embeddings.width = self.dimensions;
+        }
+        if self.normalize {
+            embeddings.values.chunks_exact_mut(self.dimensions).for_each(pooling::normalize);
+        }
+        embeddings
+    }
+}
+
+fn describe(model: &Model, probe: Probe) -> Result<ModelInfo, LoadError> {
+    if probe.kind == OutputKind::TokenStates && model.folder.pooling.is_none() {
+        return Err(LoadError::NoPooling(model.name.clone()));
+    }
+    if probe.normalized_in_graph && model.wants_raw {
+        return Err(LoadError::NormalizedInGraph(model.name.clone()));
+    }
+    Ok(ModelInfo {
+        name: model.name.clone(),
+        path: model.folder.path.clone(),
+        weights: model.folder.weights.path().to_owned(),
+        dimensions: probe.width,
+        max_seq_length: model.folder.max_seq_length,
+        pooling: model.folder.pooling,
+        prompts: model.folder.prompts.clone(),
+        normalize: model.folder.normalize || probe.normalized_in_graph,
+        precision: model.precision,
+        provider: probe.device,
+        output: probe.kind,
+        output_name: probe.output,
+        token_type_ids: probe.token_type_ids,
+        batching: model.company,
+        fingerprint: model.fingerprint.clone(),
+        normalized_in_graph: probe.normalized_in_graph,
+    })
+}

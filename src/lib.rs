@@ -4,6 +4,7 @@ pub mod config;
 pub mod encoder;
 pub mod metrics;
 pub mod heads;
+pub mod hub;
 pub mod onnx;
 pub mod store;
 pub mod training;

@@ -1,1 +1,7 @@
-fn main() {}
+//! Arguments, then hands over to the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    polyhead::cli::run()
+}

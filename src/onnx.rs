@@ -1,1 +1,24 @@
 //! ONNX: reading weights and graphs, writing graphs.
+//!
+//! [`export_bert`] turns the `config.json` and `model.safetensors` of a BERT into a graph that
+//! ends in one embedding per sentence; [`inspect`](inspect()) tells what any ONNX file wants and
+//! gives. Neither needs ONNX Runtime, nor Python.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`bert`] | the BERT graph, its configuration |
+//! | [`weights`] | tensors of a safetensors file, as f32 |
+//! | [`graph`] | a builder for graphs |
+//! | [`inspect`](mod@inspect) | inputs, outputs and precision of a file |
+//! | [`proto`] | the messages of the ONNX format |
+
+pub mod bert;
+mod error;
+pub mod graph;
+pub mod inspect;
+pub mod proto;
+pub mod weights;
+
+pub use bert::{ExportOptions, export_bert};
+pub use error::OnnxError;
+pub use inspect::{GraphPrecision, GraphSummary, inspect};

@@ -1,5 +1,6 @@
 //! A model folder in the sentence-transformers layout.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -52,6 +53,10 @@ pub struct ModelFolder {
     /// Longest input in tokens, `[CLS]` and `[SEP]` included.
     pub max_seq_length: usize,
     pub pad_token_id: u32,
+    /// Rows of the word embeddings, where `config.json` says.
+    pub vocab_size: Option<usize>,
+    /// What may be put before inputs, by name: `prompts` of `config_sentence_transformers.json`.
+    pub prompts: BTreeMap<String, String>,
 }
 
 /// Why a folder is not a model that can be loaded.
@@ -111,6 +116,8 @@ impl ModelFolder {
             normalize,
             max_seq_length: max_seq_length(path, &config, overrides.max_seq_length)?,
             pad_token_id: config.pad_token_id.unwrap_or(0),
+            vocab_size: config.vocab_size,
+            prompts: prompts(path)?,
         })
     }
 }
@@ -119,11 +126,18 @@ impl ModelFolder {
 struct TransformerConfig {
     max_position_embeddings: usize,
     pad_token_id: Option<u32>,
+    vocab_size: Option<usize>,
 }
 
 #[derive(Deserialize)]
 struct SentenceConfig {
     max_seq_length: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct LibraryConfig {
+    #[serde(default)]
+    prompts: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +213,11 @@ fn pooling_of(path: &Path) -> Result<Option<Pooling>, FolderError> {
 
 fn normalizes(path: &Path) -> Result<bool, FolderError> {
     Ok(modules_of(path)?.iter().any(|module| module.kind.ends_with(".Normalize")))
+}
+
+fn prompts(path: &Path) -> Result<BTreeMap<String, String>, FolderError> {
+    let config = optional::<LibraryConfig>(path.join("config_sentence_transformers.json"))?;
+    Ok(config.map(|config| config.prompts).unwrap_or_default())
 }
 
 fn modules_of(path: &Path) -> Result<Vec<ModuleEntry>, FolderError> {

@@ -9,25 +9,15 @@ use ort::ep::{self, ExecutionProvider};
 use ort::environment::Environment;
 use ort::memory::DeviceType;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{RunOptions, SessionInputValue};
-use ort::value::{TensorRef, ValueType};
-use serde::{Deserialize, Serialize};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue};
+use ort::value::{Outlet, TensorRef, ValueType};
+use serde::Serialize;
+
+use crate::config::Provider;
 
 /// The variable that keeps ONNX Runtime from contacting its maker. It has to be set before the
 /// library is loaded; switching telemetry off through the API alone changes nothing.
 pub const DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
-
-/// The execution provider that the configuration asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// CUDA where the library has it and it works, else the CPU.
-    #[default]
-    Auto,
-    Cpu,
-    /// CUDA, or an error at start.
-    Cuda,
-}
 
 /// The execution provider that really runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +25,16 @@ pub enum Provider {
 pub enum Device {
     Cpu,
     Cuda,
+}
+
+impl Device {
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Cuda => "cuda",
+        }
+    }
 }
 
 /// What a graph's output holds.
@@ -126,23 +126,8 @@ impl Runtime {
         ort::info()
     }
 
-    /// The provider that `wanted` comes to on this machine.
-    ///
-    /// # Errors
-    /// CUDA was asked for and this library has none. That CUDA is built in does not mean that it
-    /// works: [`Session::open`] tells.
-    pub fn device(&self, wanted: Provider) -> Result<Device, SessionError> {
-        match wanted {
-            Provider::Cpu => Ok(Device::Cpu),
-            Provider::Cuda if self.has_cuda() => Ok(Device::Cuda),
-            Provider::Cuda => Err(SessionError::CudaNotBuilt(self.library.to_path_buf())),
-            Provider::Auto if self.has_cuda() => Ok(Device::Cuda),
-            Provider::Auto => Ok(Device::Cpu),
-        }
-    }
-
     fn has_cuda(&self) -> bool {
-        ep::CUDA::default().is_available().unwrap_or(false)
+        ep::CUDA::is_available().unwrap_or(false)
     }
 }
 
@@ -157,34 +142,86 @@ pub struct Batch {
     pub tokens: usize,
 }
 
-/// What a graph made of a [`Batch`], row-major: sentences × width or sentences × tokens × width.
+/// What a graph made of a [`Batch`].
 pub struct Output<'a> {
     pub kind: OutputKind,
     pub width: usize,
-    pub values: Cow<'a, [f32]>,
+    sentences: usize,
+    /// Row-major: sentences × width, or sentences × tokens × width.
+    values: &'a [f32],
+}
+
+impl<'a> Output<'a> {
+    /// The vector of one sentence, or its states, row-major: tokens × width.
+    pub fn row(&self, sentence: usize) -> &'a [f32] {
+        let size = self.values.len() / self.sentences;
+        &self.values[sentence * size..][..size]
+    }
 }
 
 /// A graph opened for one thread.
 pub struct Session {
     inner: ort::session::Session,
-    run_options: RunOptions<ort::session::HasSelectedOutputs>,
+    run_options: RunOptions<HasSelectedOutputs>,
     output: String,
     token_type_ids: bool,
     device: Device,
 }
 
 impl Session {
-    /// Opens the serialized `graph` on one thread of `device`.
-    pub fn open(runtime: &Runtime, graph: &[u8], device: Device) -> Result<Session, SessionError> {
-        let builder = match device {
-            Device::Cpu => on_cpu(builder(runtime)?, runtime)?,
-            Device::Cuda => on_cuda(builder(runtime)?)?,
-        };
-        let inner = { builder }.commit_from_memory(graph)?;
+    /// Opens the serialized `graph` for one thread, on the device that `provider` comes to.
+    ///
+    /// # Errors
+    /// With [`Provider::Cuda`], that CUDA is not built in or does not work. [`Provider::Auto`] takes
+    /// the CPU then.
+    pub fn open(
+        runtime: &Runtime,
+        graph: &[u8],
+        provider: Provider,
+    ) -> Result<Session, SessionError> {
+        match provider {
+            Provider::Cpu => Session::open_on_cpu(runtime, graph),
+            Provider::Cuda if !runtime.has_cuda() => {
+                Err(SessionError::CudaNotBuilt(runtime.library.to_path_buf()))
+            }
+            Provider::Cuda => Session::open_on_cuda(runtime, graph),
+            // That CUDA is built in does not mean that it works: only opening the graph tells.
+            Provider::Auto if runtime.has_cuda() => Session::open_on_cuda(runtime, graph)
+                .or_else(|cause| {
+                    tracing::warn!(%cause, "CUDA is built in but unusable; running on the CPU");
+                    Session::open_on_cpu(runtime, graph)
+                }),
+            Provider::Auto => Session::open_on_cpu(runtime, graph),
+        }
+    }
+
+    fn open_on_cpu(runtime: &Runtime, graph: &[u8]) -> Result<Session, SessionError> {
+        // Named explicitly: ort's builder otherwise sets a policy by which ORT may pick any plugin.
+        let cpus = runtime.environment.devices().filter(|device| {
+            device.hardware_device().ty() == DeviceType::CPU
+                && device.ep().is_ok_and(|name| name == "CPUExecutionProvider")
+        });
+        let builder = builder(runtime)?.with_devices(cpus, None).map_err(ort::Error::from)?;
+        Session::commit(builder, graph, Device::Cpu)
+    }
+
+    fn open_on_cuda(runtime: &Runtime, graph: &[u8]) -> Result<Session, SessionError> {
+        let builder = builder(runtime)?
+            .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
+            .map_err(|cause| SessionError::CudaUnusable(cause.message().to_owned()))?;
+        Session::commit(builder, graph, Device::Cuda)
+    }
+
+    fn commit(
+        mut builder: SessionBuilder,
+        graph: &[u8],
+        device: Device,
+    ) -> Result<Session, SessionError> {
+        let inner = builder.commit_from_memory(graph)?;
         let token_type_ids = check_inputs(&inner)?;
         let output = choose_output(&inner)?;
-        let run_options = RunOptions::new()?
-            .with_outputs(ort::session::run_options::OutputSelector::no_default().with(&output));
+        let selected = OutputSelector::no_default().with(&output);
+        let run_options = RunOptions::new()?.with_outputs(selected);
         Ok(Session { inner, run_options, output, token_type_ids, device })
     }
 
@@ -201,8 +238,12 @@ impl Session {
         self.token_type_ids
     }
 
-    /// Runs one micro-batch.
-    pub fn run(&mut self, batch: &Batch) -> Result<Output<'_>, SessionError> {
+    /// Runs one micro-batch and hands what came out to `read`, without a copy.
+    pub fn run<T>(
+        &mut self,
+        batch: &Batch,
+        read: impl FnOnce(Output<'_>) -> T,
+    ) -> Result<T, SessionError> {
         let shape = [batch.sentences, batch.tokens];
         let tensor = |values| TensorRef::<i64>::from_array_view((shape, values));
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![
@@ -212,9 +253,8 @@ impl Session {
         if self.token_type_ids {
             inputs.push(("token_type_ids".into(), tensor(&*batch.token_type_ids)?.into()));
         }
-        let mut outputs = self.inner.run_with_options(inputs, &self.run_options)?;
-        let output = outputs.remove(self.output.as_str()).expect("the output was selected by name");
-        let (shape, values) = output.try_extract_tensor::<f32>()?;
+        let outputs = self.inner.run_with_options(inputs, &self.run_options)?;
+        let (shape, values) = outputs[self.output.as_str()].try_extract_tensor::<f32>()?;
         let [sentences, tokens] = [batch.sentences as i64, batch.tokens as i64];
         let (kind, width) = match **shape {
             [rows, width] if rows == sentences => (OutputKind::Pooled, width),
@@ -226,7 +266,7 @@ impl Session {
                 return Err(SessionError::OutputShape { found: shape.to_vec(), sentences, tokens });
             }
         };
-        Ok(Output { kind, width: width as usize, values: Cow::Owned(values.to_vec()) })
+        Ok(read(Output { kind, width: width as usize, sentences: batch.sentences, values }))
     }
 }
 
@@ -241,21 +281,6 @@ fn builder(runtime: &Runtime) -> Result<SessionBuilder, ort::Error> {
         .with_memory_pattern(false)?
         // ORT fuses Add + LayerNormalization into an operator that is slower on the CPU since 1.30.
         .with_disabled_optimizers("SkipLayerNormFusion")?)
-}
-
-fn on_cpu(builder: SessionBuilder, runtime: &Runtime) -> Result<SessionBuilder, ort::Error> {
-    // Named explicitly: ort's builder otherwise sets a policy by which ORT may pick any plugin.
-    let cpus = runtime.environment.devices().filter(|device| {
-        device.hardware_device().ty() == DeviceType::CPU
-            && device.ep().is_ok_and(|name| name == "CPUExecutionProvider")
-    });
-    Ok(builder.with_devices(cpus, None)?)
-}
-
-fn on_cuda(builder: SessionBuilder) -> Result<SessionBuilder, SessionError> {
-    builder
-        .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
-        .map_err(|cause| SessionError::CudaUnusable(cause.message().to_owned()))
 }
 
 /// Whether the graph takes `token_type_ids` beside the two inputs that every encoder has.
@@ -278,7 +303,7 @@ fn check_inputs(session: &ort::session::Session) -> Result<bool, SessionError> {
 fn choose_output(session: &ort::session::Session) -> Result<String, SessionError> {
     let outputs = session.outputs();
     let named = |name: &str| outputs.iter().find(|output| output.name() == name);
-    let rank = |output: &ort::session::Outlet| match output.dtype() {
+    let rank = |output: &Outlet| match output.dtype() {
         ValueType::Tensor { shape, .. } => shape.len(),
         _ => 0,
     };

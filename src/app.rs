@@ -1,0 +1,292 @@
+//! Assembles the parts, owns every task and thread, and ends them in order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ModelConfig, OnRestart, ShutdownConfig};
+use crate::encoder::folder::Overrides;
+use crate::encoder::session::Runtime;
+use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec};
+use crate::heads::live::{LiveHeads, LiveTask};
+use crate::heads::{HeadVersion, InitialSeed, Task, VersionError};
+use crate::http::{self, AppState, Parts, gate};
+use crate::metrics::Metrics;
+use crate::readiness::{Phase, Readiness};
+use crate::store::{Recovery, Store, StoreError};
+use crate::training::worker::Trainer;
+
+/// Why the server did not start or did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Version(#[from] VersionError),
+    #[error("task {task:?} is on model {model:?}, which is not in the configuration; serve it again or remove the task")]
+    TaskWithoutModel { task: String, model: String },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("{0}")]
+    Fault(String),
+    #[error("requests were still in flight when the grace time of {0:?} was over")]
+    GraceExceeded(Duration),
+}
+
+/// A server that answers health checks while the rest of it is being loaded.
+pub struct Listening {
+    config: Config,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+    stop_serving: CancellationToken,
+    readiness: Readiness,
+    application: Arc<OnceLock<Router>>,
+}
+
+/// A server with everything loaded.
+pub struct App {
+    listening: Listening,
+    state: AppState,
+    engine: Engine,
+}
+
+impl Listening {
+    /// Takes the configured address; port 0 takes any that is free.
+    pub async fn bind(config: Config) -> Result<Listening, AppError> {
+        let address = config.server.listen;
+        let failed = |source| AppError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let readiness = Readiness::default();
+        let application = Arc::new(OnceLock::new());
+        let stop_serving = CancellationToken::new();
+        let gate = gate::router(readiness.clone(), Arc::clone(&application));
+        let server = serve(listener, gate, stop_serving.clone());
+        Ok(Listening { config, address, server, stop_serving, readiness, application })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Loads the models, the store and the heads, and starts to answer requests.
+    pub async fn load(self) -> Result<App, AppError> {
+        let config = &self.config;
+        let metrics = Arc::new(Metrics::new());
+        let store = Store::open(&config.store.url).await?;
+        let (engine, runtime) = start_engine(config, &metrics).await?;
+        let encoders = engine.encoders().clone();
+        let heads = Arc::new(LiveHeads::new(Arc::clone(&metrics)));
+        declare_tasks(config, &store).await?;
+        heads.put(load_heads(&store, &encoders).await?);
+        recover_jobs(config, &store).await?;
+        let queued_jobs = config.training.queued_jobs.get().try_into().unwrap_or(u32::MAX);
+        let trainer = Trainer::new(
+            store.clone(),
+            encoders.clone(),
+            Arc::clone(&heads),
+            Arc::clone(&metrics),
+            queued_jobs,
+        );
+        let state = AppState::new(Parts {
+            config: self.config.clone(),
+            encoders,
+            heads,
+            store,
+            trainer,
+            metrics,
+            readiness: self.readiness.clone(),
+            runtime: runtime.build_info(),
+        });
+        if self.application.set(http::router(state.clone())).is_err() {
+            unreachable!("an application is loaded once: `load` takes the value");
+        }
+        self.readiness.enter(Phase::Ready);
+        Ok(App { listening: self, state, engine })
+    }
+}
+
+impl App {
+    pub fn address(&self) -> SocketAddr {
+        self.listening.address
+    }
+
+    /// Serves until `shutdown`, then drains: readiness says so at once, training is cancelled and
+    /// recorded, and after the configured delay the requests in flight are finished.
+    ///
+    /// # Errors
+    /// A part of the server died, or the grace time was too short.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
+        let App { listening, state, mut engine } = self;
+        let Listening { config, mut server, stop_serving, readiness, .. } = listening;
+        let stop_training = CancellationToken::new();
+        let mut trainer = tokio::spawn(state.trainer.clone().run(stop_training.clone()));
+
+        let fault = tokio::select! {
+            () = shutdown.cancelled() => None,
+            reason = engine.fault() => Some(AppError::Fault(reason)),
+            ended = &mut server => Some(ended_early("the server's task", ended)),
+            ended = &mut trainer => Some(ended_early("the trainer", ended)),
+        };
+        let phase = if fault.is_some() { Phase::Failed } else { Phase::Draining };
+        readiness.enter(phase);
+        stop_training.cancel();
+        let ShutdownConfig { delay, grace } = config.server.shutdown;
+        if fault.is_none() {
+            tracing::info!(?delay, ?grace, "draining");
+            tokio::time::sleep(delay).await;
+        }
+        stop_serving.cancel();
+        let drained = drain(vec![server, trainer], grace).await;
+        state.store.close().await;
+        // Joining waits for what the workers have in hand, which is one micro-batch each.
+        if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
+            tracing::error!("a worker thread could not be joined");
+        }
+        match fault {
+            Some(fault) => Err(fault),
+            None => drained,
+        }
+    }
+}
+
+async fn start_engine(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<(Engine, Runtime), AppError> {
+    let library = config.runtime.library.clone();
+    let specs: Vec<ModelSpec> =
+        config.models.iter().map(|(name, model)| model_spec(name, model)).collect();
+    let settings = EngineSettings {
+        workers: config.runtime.worker_threads().get(),
+        batch_tokens: config.batching.batch_tokens.get(),
+        queue_tokens: config.batching.queue_tokens.get(),
+        tokens_per_request: config.limits.tokens_per_request.get(),
+    };
+    let metrics = Arc::clone(metrics);
+    let starting = tokio::task::spawn_blocking(move || {
+        let runtime = Runtime::load(&library)?;
+        let engine = Engine::start(runtime.clone(), &specs, settings, metrics)?;
+        Ok::<_, LoadError>((engine, runtime))
+    });
+    let (engine, runtime) = starting.await.map_err(|_| LoadError::WorkerDied)??;
+    for encoder in engine.encoders().values() {
+        let info = encoder.info();
+        tracing::info!(
+            model = info.name,
+            precision = info.precision.as_str(),
+            provider = info.provider.as_str(),
+            dimensions = info.dimensions,
+            output = ?info.output,
+            weights = %info.weights.display(),
+            "model loaded"
+        );
+    }
+    Ok((engine, runtime))
+}
+
+fn model_spec(name: &str, model: &ModelConfig) -> ModelSpec {
+    ModelSpec {
+        name: name.to_owned(),
+        path: model.path.clone(),
+        overrides: Overrides {
+            file: model.file.clone(),
+            pooling: model.pooling,
+            normalize: model.normalize,
+            max_seq_length: model.max_seq_length.map(|length| length.get()),
+        },
+        precision: model.precision,
+        provider: model.provider,
+    }
+}
+
+/// Makes the configuration's tasks durable beside those that were made over HTTP.
+async fn declare_tasks(config: &Config, store: &Store) -> Result<(), AppError> {
+    for task in config.tasks() {
+        store.put_task(&task).await?;
+    }
+    Ok(())
+}
+
+/// The stored tasks with their live versions, or with seeded heads where none was published.
+async fn load_heads(
+    store: &Store,
+    encoders: &BTreeMap<String, Arc<Encoder>>,
+) -> Result<Vec<LiveTask>, AppError> {
+    let mut versions: BTreeMap<String, _> =
+        store.live_versions().await?.into_iter().map(|v| (v.info.task.clone(), v)).collect();
+    let load = |task: Task| {
+        let encoder = encoders.get(&task.model).ok_or_else(|| AppError::TaskWithoutModel {
+            task: task.name.clone(),
+            model: task.model.clone(),
+        })?;
+        let version = match versions.remove(&task.name) {
+            Some(stored) => HeadVersion::restored(&task, stored, encoder.info())?,
+            None => HeadVersion::untrained(&task, encoder.info(), InitialSeed::default()),
+        };
+        Ok(LiveTask { task, version })
+    };
+    store.tasks().await?.into_iter().map(load).collect()
+}
+
+async fn recover_jobs(config: &Config, store: &Store) -> Result<(), AppError> {
+    let policy = match config.training.on_restart {
+        OnRestart::Resume => Recovery::Resume,
+        OnRestart::Fail => Recovery::Fail,
+    };
+    let recovered = store.recover(policy).await?;
+    for (jobs, outcome) in [
+        (recovered.queued, "runs again"),
+        (recovered.failed, "is marked failed"),
+        (recovered.cancelled, "is cancelled, as had been asked"),
+    ] {
+        for job in jobs {
+            tracing::warn!(job, outcome, "the server died while the job was running");
+        }
+    }
+    Ok(())
+}
+
+fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
+    // Without it, small answers wait up to 40 ms for the client's delayed acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    });
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the listener failed");
+        }
+    })
+}
+
+/// Waits for the tasks to end, together at most for `grace`; then ends them.
+async fn drain(mut tasks: Vec<JoinHandle<()>>, grace: Duration) -> Result<(), AppError> {
+    let all = async {
+        for task in tasks.iter_mut().filter(|task| !task.is_finished()) {
+            // A task that panicked is ended all the same.
+            let _ = task.await;
+        }
+    };
+    let drained = tokio::time::timeout(grace, all).await;
+    tasks.iter().for_each(JoinHandle::abort);
+    drained.map_err(|_| AppError::GraceExceeded(grace))
+}
+
+fn ended_early(what: &str, ended: Result<(), JoinError>) -> AppError {
+    AppError::Fault(match ended {
+        Ok(()) => format!("{what} ended by itself"),
+        Err(error) => format!("{what} died: {error}"),
+    })
+}

@@ -1,0 +1,43 @@
+//! The command line: `serve`, `pull`, `export`, `health`.
+
+mod export;
+mod health;
+mod pull;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Sentence embeddings and many task heads on one shared encoder, learning while it serves.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Pull(pull::Pull),
+    Export(export::Export),
+    Health(health::Health),
+}
+
+/// Runs the program; an error is one line on stderr and status 1.
+pub fn run() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Pull(pull) => pull.run(),
+        Command::Export(export) => export.run(),
+        Command::Health(health) => health.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("polyhead: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `polyhead export`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use crate::encoder::folder::{ModelFolder, Overrides, Pooling, Weights};
+use crate::onnx::{ExportOptions, export_bert};
+
+/// Write a model's ONNX graph from its safetensors, pooling and normalisation included.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// A model folder in the sentence-transformers layout.
+    folder: PathBuf,
+    /// Where to write; by default onnx/model.onnx in the folder.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Overrides the folder's pooling.
+    #[arg(long, value_parser = parse_pooling, value_name = "mean|cls")]
+    pooling: Option<Pooling>,
+    /// Overrides whether the folder normalises.
+    #[arg(long, value_name = "true|false")]
+    normalize: Option<bool>,
+}
+
+impl Export {
+    pub fn run(self) -> anyhow::Result<()> {
+        let overrides = Overrides {
+            pooling: self.pooling,
+            normalize: self.normalize,
+            ..Overrides::default()
+        };
+        let folder = ModelFolder::open(&self.folder, &overrides)?;
+        let Weights::Safetensors(weights) = &folder.weights else {
+            bail!("{} has no safetensors to export from", self.folder.display());
+        };
+        let Some(pooling) = folder.pooling else {
+            bail!("{} does not say how to pool; give --pooling mean or cls", self.folder.display());
+        };
+        let config = self.folder.join("config.json");
+        let config = fs::read(&config).with_context(|| format!("cannot read {}", config.display()))?;
+        let weights =
+            fs::read(weights).with_context(|| format!("cannot read {}", weights.display()))?;
+        let options = ExportOptions { pooling, normalize: folder.normalize };
+        let graph = export_bert(&config, &weights, options)?;
+        let output = self.output.unwrap_or_else(|| self.folder.join("onnx/model.onnx"));
+        write_whole(&output, &graph)
+            .with_context(|| format!("cannot write {}", output.display()))?;
+        println!("{}: {} bytes, {pooling:?} pooling, normalized: {}", output.display(), graph.len(), folder.normalize);
+        Ok(())
+    }
+}
+
+/// Writes beside the target and renames, so that no half file is ever taken for a model.
+fn write_whole(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let partial = path.with_extension("partial");
+    fs::write(&partial, bytes)?;
+    fs::rename(&partial, path)
+}
+
+fn parse_pooling(text: &str) -> Result<Pooling, String> {
+    match text {
+        "mean" => Ok(Pooling::Mean),
+        "cls" => Ok(Pooling::Cls),
+        _ => Err("allowed: mean, cls".to_owned()),
+    }
+}

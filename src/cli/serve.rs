@@ -1,0 +1,68 @@
+//! `polyhead serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::app::Listening;
+use crate::config::Config;
+use crate::encoder::session::DISABLE_TELEMETRY;
+use crate::{shutdown, telemetry};
+
+/// Serve embeddings and classifications, and train heads meanwhile.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// The configuration; without it, the defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Overrides `server.listen`; port 0 takes any that is free.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+impl Serve {
+    pub fn run(self) -> anyhow::Result<()> {
+        without_runtime_telemetry()?;
+        let mut config = Config::load(self.config.as_deref(), std::env::vars())?;
+        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        telemetry::init(&config.log)?;
+        let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+        let outcome = runtime.block_on(serve(config));
+        // A model that is still being loaded on a thread of its own must not hold up the end.
+        runtime.shutdown_background();
+        outcome
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
+    let listening = Listening::bind(config).await?;
+    println!("listening on http://{}", listening.address());
+    let app = tokio::select! {
+        app = listening.load() => app?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    tracing::info!(address = %app.address(), "ready");
+    app.run(shutdown).await?;
+    Ok(())
+}
+
+/// Sees to it that ONNX Runtime does not contact its maker. The library reads the variable from the
+/// process's environment while it is loaded, and setting a variable in a running process is not
+/// sound; a process that lacks it therefore starts itself anew, once.
+fn without_runtime_telemetry() -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt;
+
+    if std::env::var_os(DISABLE_TELEMETRY).is_some_and(|value| value == "1") {
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("cannot find the running program")?;
+    let mut arguments = std::env::args_os();
+    let error = std::process::Command::new(program)
+        .arg0(arguments.next().unwrap_or_default())
+        .args(arguments)
+        .env(DISABLE_TELEMETRY, "1")
+        .exec();
+    Err(error).context("cannot restart without ONNX Runtime's telemetry")
+}

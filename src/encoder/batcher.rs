@@ -1,0 +1,476 @@
+//! The queue between requests and workers: admits by tokens, hands out micro-batches.
+//!
+//! A request's sentences are cut into micro-batches by token budget. After each one the request goes
+//! to the back of its class, so that large requests take turns; a class is only served while no
+//! better one waits. Sentences of other requests fill a micro-batch up where their lengths fit.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::encoder::EncodeError;
+
+/// Whose turn comes first; a lower class uses what the higher ones leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A few sentences that somebody waits for.
+    Interactive,
+    /// Many sentences at once.
+    Bulk,
+    /// The examples of a training job.
+    Training,
+}
+
+/// How a model's sentences may share a micro-batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Company {
+    /// With others of similar length.
+    Shared,
+    /// Alone: its graph quantises activations over the whole batch, so that companions would change
+    /// a sentence's embedding.
+    Alone,
+}
+
+/// At most this share of a micro-batch's tokens may be padding.
+const PADDING_SHARE: f64 = 1.0 / 16.0;
+
+/// Other requests that are looked at to fill up one micro-batch.
+const FILL_CANDIDATES: usize = 64;
+
+/// A tokenised sentence and its place in its request.
+pub(crate) struct Sentence {
+    pub ids: Vec<u32>,
+    pub row: usize,
+}
+
+/// A tokenised request.
+pub(crate) struct Request {
+    /// Index of the model in the engine.
+    pub model: usize,
+    pub class: Class,
+    pub company: Company,
+    /// Longest first: micro-batches are cut from the end.
+    sentences: Vec<Sentence>,
+    queued_at: Instant,
+    reply: Arc<Reply>,
+}
+
+impl Request {
+    /// A request for one vector of `width` elements a sentence, and where the vectors arrive, rows
+    /// in the order of `sentences`.
+    pub fn new(
+        model: usize,
+        class: Class,
+        company: Company,
+        sentences: Vec<Vec<u32>>,
+        width: usize,
+    ) -> (Request, oneshot::Receiver<Result<Vec<f32>, EncodeError>>) {
+        let (sender, receiver) = oneshot::channel();
+        let reply = Reply {
+            width,
+            state: Mutex::new(ReplyState {
+                values: vec![0.0; sentences.len() * width],
+                missing: sentences.len(),
+                sender: Some(sender),
+            }),
+        };
+        let mut sentences: Vec<Sentence> =
+            sentences.into_iter().enumerate().map(|(row, ids)| Sentence { ids, row }).collect();
+        sentences.sort_by_key(|sentence| std::cmp::Reverse(sentence.ids.len()));
+        let queued_at = Instant::now();
+        let request =
+            Request { model, class, company, sentences, queued_at, reply: Arc::new(reply) };
+        (request, receiver)
+    }
+}
+
+/// Where the rows of one request come together.
+struct Reply {
+    width: usize,
+    state: Mutex<ReplyState>,
+}
+
+struct ReplyState {
+    values: Vec<f32>,
+    missing: usize,
+    /// Gone once the request is answered.
+    sender: Option<oneshot::Sender<Result<Vec<f32>, EncodeError>>>,
+}
+
+impl Reply {
+    fn state(&self) -> MutexGuard<'_, ReplyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody waits for it any more.
+    fn is_abandoned(&self) -> bool {
+        self.state().sender.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+}
+
+/// One sentence of a micro-batch.
+pub(crate) struct Item {
+    pub ids: Vec<u32>,
+    row: usize,
+    pub queued_at: Instant,
+    reply: Arc<Reply>,
+}
+
+impl Item {
+    /// Delivers the sentence's vector.
+    pub fn deliver(&self, vector: &[f32]) {
+        let mut state = self.reply.state();
+        let width = self.reply.width;
+        state.values[self.row * width..][..width].copy_from_slice(vector);
+        state.missing -= 1;
+        if state.missing == 0
+            && let Some(sender) = state.sender.take()
+        {
+            let values = std::mem::take(&mut state.values);
+            // The caller may have gone away meanwhile: then nobody wants the answer.
+            let _ = sender.send(Ok(values));
+        }
+    }
+
+    /// Ends the sentence's request with an error.
+    pub fn fail(&self, error: EncodeError) {
+        if let Some(sender) = self.reply.state().sender.take() {
+            let _ = sender.send(Err(error));
+        }
+    }
+}
+
+/// Sentences of one model that run together.
+pub(crate) struct MicroBatch {
+    pub model: usize,
+    pub items: Vec<Item>,
+}
+
+impl MicroBatch {
+    /// Tokens of the longest sentence.
+    pub fn longest(&self) -> usize {
+        self.items.iter().map(|item| item.ids.len()).max().unwrap_or(0)
+    }
+
+    /// Tokens without padding.
+    pub fn tokens(&self) -> usize {
+        self.items.iter().map(|item| item.ids.len()).sum()
+    }
+
+    fn takes(&self, ids: &[u32], budget: usize) -> bool {
+        let longest = self.longest().max(ids.len());
+        let padded = longest * (self.items.len() + 1);
+        let real = self.tokens() + ids.len();
+        padded <= budget && (padded - real) as f64 <= PADDING_SHARE * padded as f64
+    }
+}
+
+/// The queue. All waiting is bounded: by tokens on the way in, by [`Batcher::close`] on the way out.
+pub(crate) struct Batcher {
+    state: Mutex<State>,
+    work: Condvar,
+    /// Tokens of a micro-batch, padding included; one longer sentence makes a batch of its own.
+    batch_tokens: usize,
+    capacity: usize,
+    admitted: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    classes: [VecDeque<Request>; 3],
+    closed: bool,
+}
+
+/// Tokens that a request may hold in the queue; gives them back when dropped.
+pub(crate) struct Admission {
+    batcher: Arc<Batcher>,
+    tokens: usize,
+}
+
+impl Admission {
+    /// Gives back what was admitted beyond `tokens`.
+    pub fn shrink_to(&mut self, tokens: usize) {
+        let excess = self.tokens.saturating_sub(tokens);
+        self.tokens -= excess;
+        self.batcher.admitted.fetch_sub(excess, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+impl Batcher {
+    /// A queue that holds at most `capacity` tokens and cuts micro-batches of `batch_tokens`.
+    pub fn new(batch_tokens: usize, capacity: usize) -> Batcher {
+        Batcher {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            batch_tokens,
+            capacity,
+            admitted: AtomicUsize::new(0),
+        }
+    }
+
+    /// Admits a request of at most `tokens`, or refuses it at once.
+    pub fn admit(self: &Arc<Self>, tokens: usize) -> Result<Admission, EncodeError> {
+        // What could never be admitted as a whole is bounded by the limits on a request; its upper
+        // bound before tokenising may be above the capacity all the same.
+        let tokens = tokens.min(self.capacity);
+        self.admitted
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |admitted| {
+                Some(admitted + tokens).filter(|&sum| sum <= self.capacity)
+            })
+            .map_err(|_| EncodeError::QueueFull { capacity: self.capacity })?;
+        Ok(Admission { batcher: Arc::clone(self), tokens })
+    }
+
+    /// Tokens admitted and not yet answered.
+    pub fn admitted(&self) -> usize {
+        self.admitted.load(Ordering::Relaxed)
+    }
+
+    /// Queues a request.
+    pub fn submit(&self, request: Request) -> Result<(), EncodeError> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(EncodeError::Stopped);
+        }
+        state.classes[request.class as usize].push_back(request);
+        drop(state);
+        self.work.notify_all();
+        Ok(())
+    }
+
+    /// The next micro-batch; waits for one. `None` once the queue is closed and empty.
+    pub fn next(&self) -> Option<MicroBatch> {
+        let mut state = self.state();
+        loop {
+            if let Some(batch) = state.take(self.batch_tokens) {
+                return Some(batch);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes no more requests; those inside are still handed out.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.work.notify_all();
+    }
+
+    /// Takes no more requests and drops those inside, whose callers get [`EncodeError::Stopped`].
+    pub fn abort(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.classes = Default::default();
+        drop(state);
+        self.work.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, budget: usize) -> Option<MicroBatch> {
+        self.classes.iter_mut().find_map(|class| take_from(class, budget))
+    }
+}
+
+fn take_from(class: &mut VecDeque<Request>, budget: usize) -> Option<MicroBatch> {
+    // Requests whose caller went away are not encoded.
+    while class.front().is_some_and(|request| request.reply.is_abandoned()) {
+        class.pop_front();
+    }
+    let mut first = class.pop_front()?;
+    let mut batch = MicroBatch { model: first.model, items: Vec::new() };
+    move_sentences(&mut first, &mut batch, budget);
+    if first.company == Company::Shared && first.sentences.is_empty() {
+        fill_up(class, &mut batch, budget);
+    }
+    if !first.sentences.is_empty() {
+        class.push_back(first);
+    }
+    Some(batch)
+}
+
+/// Fills `batch` up from other requests for the same model.
+fn fill_up(class: &mut VecDeque<Request>, batch: &mut MicroBatch, budget: usize) {
+    for request in class.iter_mut().take(FILL_CANDIDATES) {
+        if request.model == batch.model && !request.reply.is_abandoned() {
+            move_sentences(request, batch, budget);
+        }
+    }
+    class.retain(|request| !request.sentences.is_empty());
+}
+
+fn move_sentences(request: &mut Request, batch: &mut MicroBatch, budget: usize) {
+    while let Some(sentence) = request.sentences.pop() {
+        let fits = batch.items.is_empty()
+            || (request.company == Company::Shared && batch.takes(&sentence.ids, budget));
+        if !fits {
+            request.sentences.push(sentence);
+            return;
+        }
+        batch.items.push(Item {
+            ids: sentence.ids,
+            row: sentence.row,
+            queued_at: request.queued_at,
+            reply: Arc::clone(&request.reply),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Receiver = oneshot::Receiver<Result<Vec<f32>, EncodeError>>;
+
+    fn request(class: Class, company: Company, lengths: &[usize]) -> (Request, Receiver) {
+        let sentences = lengths.iter().map(|&length| vec![7; length]).collect();
+        Request::new(0, class, company, sentences, 1)
+    }
+
+    fn lengths(batch: &MicroBatch) -> Vec<usize> {
+        batch.items.iter().map(|item| item.ids.len()).collect()
+    }
+
+    #[test]
+    fn a_large_request_is_cut_by_its_token_budget_with_next_to_no_padding() {
+        let batcher = Batcher::new(100, 10_000);
+        let mixed: Vec<usize> = (0..200).map(|i| 3 + i % 40).collect();
+        let (request, _receiver) = request(Class::Bulk, Company::Shared, &mixed);
+        batcher.submit(request).unwrap();
+        batcher.close();
+        let batches: Vec<MicroBatch> = std::iter::from_fn(|| batcher.next()).collect();
+        assert_eq!(batches.iter().map(|batch| batch.items.len()).sum::<usize>(), 200);
+        for batch in &batches {
+            let padded = batch.longest() * batch.items.len();
+            assert!(padded <= 100);
+            assert!((padded - batch.tokens()) as f64 <= PADDING_SHARE * padded as f64);
+        }
+    }
+
+    #[test]
+    fn a_sentence_longer_than_the_budget_runs_alone() {
+        let batcher = Batcher::new(10, 100);
+        let (request, _receiver) = request(Class::Bulk, Company::Shared, &[30, 4]);
+        batcher.submit(request).unwrap();
+        assert_eq!(lengths(&batcher.next().unwrap()), [4]);
+        assert_eq!(lengths(&batcher.next().unwrap()), [30]);
+    }
+
+    #[test]
+    fn an_interactive_request_overtakes_a_bulk_one_and_training_comes_last() {
+        let batcher = Batcher::new(10, 100);
+        let (training, _training) = request(Class::Training, Company::Shared, &[8]);
+        let (bulk, _bulk) = request(Class::Bulk, Company::Shared, &[9, 9]);
+        let (interactive, _interactive) = request(Class::Interactive, Company::Shared, &[5]);
+        batcher.submit(training).unwrap();
+        batcher.submit(bulk).unwrap();
+        assert_eq!(lengths(&batcher.next().unwrap()), [9]);
+        batcher.submit(interactive).unwrap();
+        assert_eq!(lengths(&batcher.next().unwrap()), [5]);
+        assert_eq!(lengths(&batcher.next().unwrap()), [9]);
+        assert_eq!(lengths(&batcher.next().unwrap()), [8]);
+    }
+
+    #[test]
+    fn large_requests_of_a_class_take_turns() {
+        let batcher = Batcher::new(10, 100);
+        let (first, _first) = request(Class::Bulk, Company::Shared, &[10, 10]);
+        let (second, _second) = request(Class::Bulk, Company::Shared, &[9, 9]);
+        batcher.submit(first).unwrap();
+        batcher.submit(second).unwrap();
+        batcher.close();
+        let order: Vec<usize> =
+            std::iter::from_fn(|| batcher.next()).map(|batch| batch.longest()).collect();
+        assert_eq!(order, [10, 9, 10, 9]);
+    }
+
+    #[test]
+    fn single_sentences_of_similar_length_share_a_batch() {
+        let batcher = Batcher::new(100, 1_000);
+        let waiting: Vec<Receiver> = [16, 16, 40, 16]
+            .iter()
+            .map(|&length| {
+                let (request, receiver) =
+                    request(Class::Interactive, Company::Shared, &[length]);
+                batcher.submit(request).unwrap();
+                receiver
+            })
+            .collect();
+        assert_eq!(lengths(&batcher.next().unwrap()), [16, 16, 16]);
+        assert_eq!(lengths(&batcher.next().unwrap()), [40]);
+        drop(waiting);
+    }
+
+    #[test]
+    fn a_graph_that_mixes_its_batch_gets_every_sentence_alone() {
+        let batcher = Batcher::new(100, 1_000);
+        let (first, _first) = request(Class::Bulk, Company::Alone, &[5, 5]);
+        let (second, _second) = request(Class::Bulk, Company::Alone, &[5]);
+        batcher.submit(first).unwrap();
+        batcher.submit(second).unwrap();
+        batcher.close();
+        assert!(std::iter::from_fn(|| batcher.next()).all(|batch| batch.items.len() == 1));
+    }
+
+    #[test]
+    fn a_caller_that_went_away_is_not_encoded() {
+        let batcher = Batcher::new(100, 1_000);
+        let (gone, receiver) = request(Class::Bulk, Company::Shared, &[5; 50]);
+        batcher.submit(gone).unwrap();
+        drop(receiver);
+        batcher.close();
+        assert!(batcher.next().is_none());
+    }
+
+    #[test]
+    fn admission_is_all_or_nothing_and_comes_back() {
+        let batcher = Arc::new(Batcher::new(10, 100));
+        let mut first = batcher.admit(60).unwrap();
+        assert!(matches!(batcher.admit(50), Err(EncodeError::QueueFull { capacity: 100 })));
+        first.shrink_to(20);
+        let second = batcher.admit(80).unwrap();
+        assert_eq!(batcher.admitted(), 100);
+        drop((first, second));
+        assert_eq!(batcher.admitted(), 0);
+    }
+
+    #[tokio::test]
+    async fn rows_arrive_in_the_order_of_the_request() {
+        let batcher = Batcher::new(8, 100);
+        let (request, receiver) = request(Class::Bulk, Company::Shared, &[2, 8, 4]);
+        batcher.submit(request).unwrap();
+        batcher.close();
+        while let Some(batch) = batcher.next() {
+            batch.items.iter().for_each(|item| item.deliver(&[item.ids.len() as f32]));
+        }
+        assert_eq!(receiver.await.unwrap().unwrap(), [2.0, 8.0, 4.0]);
+    }
+
+    #[tokio::test]
+    async fn an_aborted_queue_answers_everybody() {
+        let batcher = Batcher::new(8, 100);
+        let (waiting, receiver) = request(Class::Bulk, Company::Shared, &[2]);
+        batcher.submit(waiting).unwrap();
+        batcher.abort();
+        assert!(receiver.await.is_err());
+        let (late, _receiver) = request(Class::Bulk, Company::Shared, &[2]);
+        assert!(matches!(batcher.submit(late), Err(EncodeError::Stopped)));
+    }
+}

@@ -1,0 +1,231 @@
+//! Worker threads: each owns a session of every model and runs one micro-batch after another.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::encoder::batcher::{Batcher, MicroBatch};
+use crate::encoder::folder::Pooling;
+use crate::encoder::model::Model;
+use crate::encoder::session::{Batch, Device, Output, OutputKind, Runtime, Session, SessionError};
+use crate::encoder::tokenizer::Truncation;
+use crate::encoder::{EncodeError, LoadError, pooling};
+use crate::metrics::{Metrics, ModelLabel};
+
+/// Embeddings whose lengths are all this close to 1 count as normalised by the graph itself.
+const UNIT_LENGTH_TOLERANCE: f32 = 1e-3;
+
+/// What a first forward pass shows of a model.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    pub width: usize,
+    pub kind: OutputKind,
+    pub output: String,
+    pub token_type_ids: bool,
+    /// Whether the graph's own output already has length 1.
+    pub normalized_in_graph: bool,
+    pub device: Device,
+}
+
+/// What every worker needs to start.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub runtime: Runtime,
+    pub models: Arc<[Model]>,
+    pub batcher: Arc<Batcher>,
+    pub metrics: Arc<Metrics>,
+    /// Where a worker that dies says why.
+    pub faults: mpsc::UnboundedSender<String>,
+}
+
+/// Starts `count` workers; returns once each has run every model on a real sentence.
+pub(crate) fn start(
+    count: usize,
+    context: &Context,
+) -> Result<(Vec<JoinHandle<()>>, Vec<Probe>), LoadError> {
+    let (opened, results) = std_mpsc::channel();
+    let mut threads = Vec::with_capacity(count);
+    for number in 0..count {
+        let context = context.clone();
+        let opened = opened.clone();
+        let thread = Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || {
+                let worker = Worker::open(&context);
+                let (worker, probes) = match worker {
+                    Ok((worker, probes)) => (worker, Ok(probes)),
+                    Err(error) => return drop(opened.send(Err(error))),
+                };
+                drop(opened.send(probes));
+                drop(opened);
+                worker.run_supervised(&context);
+            })
+            .map_err(LoadError::Thread)?;
+        threads.push(thread);
+    }
+    drop(opened);
+    let outcome: Result<Vec<Vec<Probe>>, LoadError> = results.iter().collect();
+    match outcome {
+        Ok(mut probes) if probes.len() == count => {
+            Ok((threads, probes.pop().expect("there is at least one worker")))
+        }
+        Ok(_) => Err(stop(context, threads, LoadError::WorkerDied)),
+        Err(error) => Err(stop(context, threads, error)),
+    }
+}
+
+/// Ends the workers that did open, so that none outlives a failed start.
+fn stop(context: &Context, threads: Vec<JoinHandle<()>>, error: LoadError) -> LoadError {
+    context.batcher.abort();
+    for thread in threads {
+        // A panic has already been reported as the error.
+        let _ = thread.join();
+    }
+    error
+}
+
+struct Worker {
+    sessions: Vec<Session>,
+    batch: Batch,
+}
+
+impl Worker {
+    /// Opens a session of every model and warms it up with a real forward pass.
+    fn open(context: &Context) -> Result<(Worker, Vec<Probe>), LoadError> {
+        let mut worker = Worker { sessions: Vec::new(), batch: Batch::default() };
+        let mut probes = Vec::new();
+        for model in context.models.iter() {
+            let failed = |source| LoadError::Session { model: model.name.clone(), source };
+            let mut session =
+                Session::open(&context.runtime, &model.graph, model.provider).map_err(failed)?;
+            let probe = probe(&mut session, model, &mut worker.batch).map_err(failed)?;
+            probes.push(probe);
+            worker.sessions.push(session);
+        }
+        Ok((worker, probes))
+    }
+
+    /// Works until the queue is closed. A panic ends the worker, fails what is queued and is
+    /// reported: callers get an answer and the process can end with a reason.
+    fn run_supervised(mut self, context: &Context) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            while let Some(batch) = context.batcher.next() {
+                self.encode(&batch, context);
+            }
+        }));
+        if outcome.is_err() {
+            context.batcher.abort();
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("worker");
+            // The receiver is gone only when the process is ending anyway.
+            let _ = context.faults.send(format!("{name} panicked"));
+        }
+    }
+
+    fn encode(&mut self, batch: &MicroBatch, context: &Context) {
+        let model = &context.models[batch.model];
+        let metrics = &context.metrics;
+        let label = ModelLabel { model: model.name.clone() };
+        let started = Instant::now();
+        for item in &batch.items {
+            let waited = started.duration_since(item.queued_at);
+            metrics.queue_duration.get_or_create(&label).observe(waited.as_secs_f64());
+        }
+
+        let sentences = batch.items.iter().map(|item| &*item.ids);
+        fill(&mut self.batch, sentences, model.folder.pad_token_id);
+        let pooling = model.folder.pooling;
+        let delivered = self.sessions[batch.model].run(&self.batch, |output| {
+            let mut vector = vec![0.0; output.width];
+            for (row, item) in batch.items.iter().enumerate() {
+                sentence_vector(&output, row, item.ids.len(), pooling, &mut vector);
+                item.deliver(&vector);
+            }
+        });
+        if let Err(error) = delivered {
+            tracing::error!(model = model.name, %error, "a micro-batch failed");
+            batch.items.iter().for_each(|item| item.fail(EncodeError::Inference));
+        }
+
+        let tokens = batch.tokens();
+        let padded = batch.longest() * batch.items.len();
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.inference_duration.get_or_create(&label).observe(seconds);
+        metrics.batch_tokens.get_or_create(&label).observe(padded as f64);
+        metrics.tokens.get_or_create(&label).inc_by(tokens as u64);
+        metrics.padding_tokens.get_or_create(&label).inc_by((padded - tokens) as u64);
+    }
+}
+
+fn probe(session: &mut Session, model: &Model, batch: &mut Batch) -> Result<Probe, SessionError> {
+    let sentences: Vec<Vec<u32>> = ["A first forward pass.", "Another one, with other words"]
+        .iter()
+        .filter_map(|text| model.tokenizer.encode(text, Truncation::Right).ok())
+        .map(|tokens| tokens.ids)
+        .collect();
+    fill(batch, sentences.iter().map(Vec::as_slice), model.folder.pad_token_id);
+    let (width, kind, lengths) = session.run(batch, |output| {
+        let mut vector = vec![0.0; output.width];
+        let lengths: Vec<f32> = sentences
+            .iter()
+            .enumerate()
+            .map(|(row, ids)| {
+                sentence_vector(&output, row, ids.len(), model.folder.pooling, &mut vector);
+                pooling::norm(&vector)
+            })
+            .collect();
+        (output.width, output.kind, lengths)
+    })?;
+    let unit = lengths.iter().all(|length| (length - 1.0).abs() < UNIT_LENGTH_TOLERANCE);
+    Ok(Probe {
+        width,
+        kind,
+        output: session.output().to_owned(),
+        token_type_ids: session.wants_token_type_ids(),
+        normalized_in_graph: kind == OutputKind::Pooled && unit,
+        device: session.device(),
+    })
+}
+
+/// The vector of the sentence in `row`, pooled where the graph has not done so.
+fn sentence_vector(
+    output: &Output<'_>,
+    row: usize,
+    tokens: usize,
+    pooling: Option<Pooling>,
+    into: &mut [f32],
+) {
+    let values = output.row(row);
+    match output.kind {
+        OutputKind::Pooled => into.copy_from_slice(values),
+        // Without a pooling the model is refused right after its first forward pass.
+        OutputKind::TokenStates => {
+            pooling::pool(pooling.unwrap_or(Pooling::Mean), values, tokens, into);
+        }
+    }
+}
+
+/// Lays sentences out side by side, padded to the longest.
+fn fill<'a>(
+    batch: &mut Batch,
+    sentences: impl ExactSizeIterator<Item = &'a [u32]> + Clone,
+    pad_token_id: u32,
+) {
+    batch.sentences = sentences.len();
+    batch.tokens = sentences.clone().map(<[u32]>::len).max().unwrap_or(0);
+    batch.input_ids.clear();
+    batch.attention_mask.clear();
+    for ids in sentences {
+        let end = batch.input_ids.len() + batch.tokens;
+        batch.input_ids.extend(ids.iter().map(|&id| i64::from(id)));
+        batch.input_ids.resize(end, i64::from(pad_token_id));
+        batch.attention_mask.resize(end - batch.tokens + ids.len(), 1);
+        batch.attention_mask.resize(end, 0);
+    }
+    batch.token_type_ids.clear();
+    batch.token_type_ids.resize(batch.input_ids.len(), 0);
+}

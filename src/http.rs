@@ -1,0 +1,142 @@
+//! The HTTP service: routes, shared state, and what surrounds every request.
+
+pub mod body;
+pub mod classify;
+pub mod embed;
+pub mod error;
+pub mod gate;
+pub mod heads;
+pub mod health;
+pub mod info;
+pub mod inputs;
+pub mod observe;
+pub mod query;
+pub mod train;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+
+use crate::config::Config;
+use crate::encoder::Encoder;
+use crate::heads::live::LiveHeads;
+use crate::http::error::Problem;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::store::Store;
+use crate::training::worker::Trainer;
+
+/// What every handler can reach.
+#[derive(Clone)]
+pub struct AppState(Arc<Parts>);
+
+/// The parts that the application is made of, as the handlers see them.
+pub struct Parts {
+    pub config: Config,
+    pub encoders: BTreeMap<String, Arc<Encoder>>,
+    pub heads: Arc<LiveHeads>,
+    pub store: Store,
+    pub trainer: Trainer,
+    pub metrics: Arc<Metrics>,
+    pub readiness: Readiness,
+    /// ONNX Runtime's description of its build.
+    pub runtime: &'static str,
+}
+
+impl AppState {
+    pub fn new(parts: Parts) -> AppState {
+        AppState(Arc::new(parts))
+    }
+
+    /// The model that a request names, or the default one.
+    pub fn encoder(&self, model: Option<&str>) -> Result<&Arc<Encoder>, Problem> {
+        let name = model.unwrap_or(&self.config.default_model);
+        self.encoders.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.encoders.keys().map(String::as_str).collect();
+            let detail = format!("there is no model {name:?}; models: {}", known.join(", "));
+            Problem::not_found("unknown_model", detail).at("model")
+        })
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// All routes but the health checks, which [`gate`] answers. OpenAI's and the Open Inference Protocol's, the API description and the playground
+/// will join here, each in a file of its own.
+pub fn router(state: AppState) -> Router {
+    let body = DefaultBodyLimit::max(state.config.limits.body_bytes.get());
+    let train_body = DefaultBodyLimit::max(state.config.limits.train_body_bytes.get());
+    let training = Router::new()
+        .route("/train", get(train::list).post(train::submit))
+        .route("/train/{id}", get(train::show).delete(train::cancel))
+        .route("/train/{id}/events", get(train::events))
+        .layer(train_body);
+    Router::new()
+        .route("/embed", post(embed::embed))
+        .route("/", post(embed::embed))
+        .route("/classify", post(classify::classify))
+        .route("/heads", get(heads::list))
+        .route("/heads/{task}", get(heads::show).put(heads::put).delete(heads::delete))
+        .layer(body)
+        .merge(training)
+        .route_layer(middleware::from_fn_with_state(state.clone(), deadline))
+        .route("/metrics", get(info::metrics))
+        .route("/info", get(info::info))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
+        .with_state(state)
+}
+
+/// A client's own id is kept, so that it can follow its request through the logs.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+#[derive(Clone, Copy)]
+struct NewRequestId;
+
+impl MakeRequestId for NewRequestId {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        uuid::Uuid::now_v7().to_string().parse().ok().map(RequestId::new)
+    }
+}
+
+/// Answers 504 when a request takes longer than the configuration allows. Dropping its future
+/// withdraws what it has queued.
+async fn deadline(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let limit = state.config.server.request_timeout;
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::timed_out(format!("not answered within {limit:?}")).into_response(),
+    }
+}
+
+async fn no_such_route(uri: Uri) -> Problem {
+    Problem::not_found("unknown_route", format!("there is nothing at {}", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}; see the header `allow`", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    // The panic hook has logged the message already.
+    Problem::internal(&"a handler panicked").into_response()
+}

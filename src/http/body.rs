@@ -1,0 +1,89 @@
+//! Request bodies: read within their limit, decoded with errors that say where and why.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use crate::http::error::Problem;
+
+/// A JSON body.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
+        let media_type = media_type(request.headers());
+        // As TEI and curl users expect, a body without a type is taken for JSON.
+        let is_json = media_type.as_deref().is_none_or(|media_type| {
+            media_type == "application/json" || media_type.ends_with("+json")
+        });
+        if !is_json {
+            return Err(unsupported(media_type, "application/json"));
+        }
+        let body = read(request, state).await?;
+        parse_json(&body).map(Json)
+    }
+}
+
+/// The body's bytes, or 413 where it is larger than the route's limit.
+pub async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::too_large("the body is larger than this route allows; see limits in /info")
+        } else {
+            Problem::malformed("unreadable_body", "the body could not be read to its end")
+        }
+    })
+}
+
+/// Decodes JSON.
+///
+/// # Errors
+/// 400 for what is not JSON, 422 for JSON of another shape, with the position of the fault.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let detail = format!("the body is not UTF-8: invalid byte at {}", error.valid_up_to());
+        Problem::malformed("invalid_utf8", detail)
+    })?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let position = error.path().to_string();
+        let cause = error.into_inner();
+        if cause.is_data() {
+            let problem = Problem::invalid("invalid_request", without_place(&cause));
+            if position == "." { problem } else { problem.at(position) }
+        } else {
+            not_json(&cause)
+        }
+    })?;
+    json.end().map_err(|cause| not_json(&cause))?;
+    Ok(value)
+}
+
+/// The body's media type in lower case, without parameters.
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+/// 415 for a media type that the route does not take.
+pub fn unsupported(found: Option<String>, allowed: &str) -> Problem {
+    let found = found.unwrap_or_else(|| "none".to_owned());
+    let detail = format!("the content-type is {found}; allowed: {allowed}");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+}
+
+fn not_json(cause: &serde_json::Error) -> Problem {
+    Problem::malformed("invalid_json", format!("the body is not valid JSON: {cause}"))
+}
+
+/// The message without serde_json's "at line 1 column 17": the position says it better.
+fn without_place(cause: &serde_json::Error) -> String {
+    let message = cause.to_string();
+    match message.rfind(" at line ") {
+        Some(end) => message[..end].to_owned(),
+        None => message,
+    }
+}

@@ -1,0 +1,178 @@
+//! `POST /classify`: every input by every task, each task by one head version.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::tokenizer::Truncation;
+use crate::encoder::{EmbedOptions, ModelInfo};
+use crate::heads::HeadVersion;
+use crate::heads::live::{LiveTask, Snapshot};
+use crate::http::AppState;
+use crate::http::body::Json;
+use crate::http::error::Problem;
+use crate::http::inputs::Inputs;
+
+/// What a client asks `/classify` for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassifyRequest {
+    #[serde(alias = "sentences")]
+    inputs: Inputs,
+    /// All tasks of the model by default.
+    tasks: Option<Vec<String>>,
+    /// Keeps the so many most probable labels in `scores`; all by default.
+    top_k: Option<usize>,
+    model: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ClassifyResponse {
+    model: String,
+    /// In the order of the inputs; keyed by task.
+    results: Vec<BTreeMap<String, Prediction>>,
+}
+
+/// One task's answer for one input.
+#[derive(Debug, Serialize)]
+pub struct Prediction {
+    /// The most probable label.
+    label: String,
+    /// Its probability.
+    score: f32,
+    /// Most probable first.
+    scores: Vec<LabelScore>,
+    /// The head version that answered; 0 is the seeded random head that no training has touched.
+    version: i64,
+    trained: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LabelScore {
+    label: String,
+    score: f32,
+}
+
+pub async fn classify(
+    State(state): State<AppState>,
+    Json(request): Json<ClassifyRequest>,
+) -> Result<axum::Json<ClassifyResponse>, Problem> {
+    let (texts, class) = request.inputs.check(&state.config)?;
+    if request.top_k == Some(0) {
+        return Err(Problem::invalid("invalid_top_k", "top_k must be at least 1").at("top_k"));
+    }
+    let model = model_of(&state, &request.tasks, request.model.as_deref())?;
+    let encoder = state.encoder(Some(&model))?;
+    // Refused before any encoding; the versions that answer are those that are live afterwards.
+    select(&state, &request.tasks, encoder.info())?;
+    let options = EmbedOptions {
+        class,
+        truncation: Truncation::Right,
+        normalize: None,
+        dimensions: None,
+    };
+    let embeddings = encoder.embed(texts, options).await?;
+    let heads = select(&state, &request.tasks, encoder.info())?;
+    let top_k = request.top_k.unwrap_or(usize::MAX);
+    let results = embeddings
+        .rows()
+        .map(|embedding| {
+            let predict = |live: &Arc<LiveTask>| {
+                (live.task.name.clone(), predict(&live.version, embedding, top_k))
+            };
+            heads.iter().map(predict).collect()
+        })
+        .collect();
+    Ok(axum::Json(ClassifyResponse { model, results }))
+}
+
+/// The model that is named, else that of the first task that is named, else the default one.
+fn model_of(
+    state: &AppState,
+    tasks: &Option<Vec<String>>,
+    model: Option<&str>,
+) -> Result<String, Problem> {
+    if let Some(model) = model {
+        return Ok(model.to_owned());
+    }
+    match tasks.as_deref() {
+        Some([first, ..]) => {
+            let heads = state.heads.snapshot();
+            Ok(find(&heads, first).map_err(|problem| problem.at("tasks[0]"))?.task.model.clone())
+        }
+        _ => Ok(state.config.default_model.clone()),
+    }
+}
+
+/// The live heads that a request asks for, all from one moment.
+fn select(
+    state: &AppState,
+    tasks: &Option<Vec<String>>,
+    model: &ModelInfo,
+) -> Result<Vec<Arc<LiveTask>>, Problem> {
+    let heads = state.heads.snapshot();
+    let selected: Vec<Arc<LiveTask>> = match tasks {
+        None => heads.values().filter(|live| live.task.model == model.name).cloned().collect(),
+        Some(names) => {
+            let find = |(index, name): (usize, &String)| {
+                let position = format!("tasks[{index}]");
+                let live = find(&heads, name).map_err(|problem| problem.at(position.clone()))?;
+                if live.task.model == model.name {
+                    return Ok(Arc::clone(live));
+                }
+                let detail = format!(
+                    "task {name:?} is on model {:?}, the request on {:?}; ask for each model's tasks apart",
+                    live.task.model, model.name
+                );
+                Err(Problem::invalid("mixed_models", detail).at(position))
+            };
+            names.iter().enumerate().map(find).collect::<Result<_, Problem>>()?
+        }
+    };
+    if selected.is_empty() {
+        let detail = format!("model {:?} has no tasks to classify by", model.name);
+        return Err(Problem::invalid("no_tasks", detail).at("tasks"));
+    }
+    let untrained: Vec<&str> = selected
+        .iter()
+        .filter(|live| !live.version.is_trained())
+        .map(|live| live.task.name.as_str())
+        .collect();
+    if !untrained.is_empty() && !state.config.training.serve_untrained {
+        let detail = format!(
+            "no training has published a head for: {}; POST examples to /train first, or name other tasks",
+            untrained.join(", ")
+        );
+        return Err(Problem::conflict("head_untrained", detail));
+    }
+    Ok(selected)
+}
+
+fn find<'a>(heads: &'a Snapshot, name: &str) -> Result<&'a Arc<LiveTask>, Problem> {
+    heads.get(name).ok_or_else(|| {
+        let known: Vec<&str> = heads.keys().map(String::as_str).collect();
+        let detail = format!("there is no task {name:?}; tasks: {}", known.join(", "));
+        Problem::not_found("unknown_task", detail)
+    })
+}
+
+fn predict(version: &HeadVersion, embedding: &[f32], top_k: usize) -> Prediction {
+    let probabilities = version.head.probabilities(embedding);
+    let labels = version.head.labels().iter();
+    let mut scores: Vec<LabelScore> = labels
+        .zip(probabilities)
+        .map(|(label, score)| LabelScore { label: label.clone(), score })
+        .collect();
+    // Stable: of equally probable labels the first answers, as in evaluation.
+    scores.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let best = &scores[0];
+    Prediction {
+        label: best.label.clone(),
+        score: best.score,
+        version: version.version,
+        trained: version.is_trained(),
+        scores: { scores.truncate(top_k); scores },
+    }
+}

@@ -1,0 +1,97 @@
+//! `POST /embed`, in the shape of text-embeddings-inference.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use crate::encoder::tokenizer::Truncation;
+use crate::encoder::{EmbedOptions, Embeddings};
+use crate::http::AppState;
+use crate::http::body::Json;
+use crate::http::error::Problem;
+use crate::http::inputs::Inputs;
+
+/// What a client asks `/embed` for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedRequest {
+    #[serde(alias = "sentences")]
+    inputs: Inputs,
+    /// Whether embeddings have length 1; the model's own habit by default.
+    normalize: Option<bool>,
+    /// Whether longer inputs are cut to the model's limit (the default) or refused.
+    truncate: Option<bool>,
+    truncation_direction: Option<Direction>,
+    /// Keeps so many leading elements.
+    dimensions: Option<usize>,
+    /// The name of one of the model's prompts, which is put before each input.
+    prompt_name: Option<String>,
+    model: Option<String>,
+}
+
+/// The end at which a longer input is cut.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub enum Direction {
+    #[serde(alias = "left")]
+    Left,
+    #[serde(alias = "right")]
+    Right,
+}
+
+/// Names the rows and columns of a binary answer, such as `3,384`.
+const SHAPE: &str = "x-embeddings-shape";
+
+const BINARY: &str = "application/octet-stream";
+
+pub async fn embed(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Json(request): Json<EmbedRequest>,
+) -> Result<Response, Problem> {
+    let encoder = state.encoder(request.model.as_deref())?;
+    let (mut texts, class) = request.inputs.check(&state.config)?;
+    if let Some(name) = &request.prompt_name {
+        let prompts = &encoder.info().prompts;
+        let prompt = prompts.get(name).ok_or_else(|| unknown_prompt(name, prompts.keys()))?;
+        texts.iter_mut().for_each(|text| text.insert_str(0, prompt));
+    }
+    let truncation = match (request.truncate, request.truncation_direction) {
+        (Some(false), _) => Truncation::Refuse,
+        (_, Some(Direction::Left)) => Truncation::Left,
+        _ => Truncation::Right,
+    };
+    let options = EmbedOptions {
+        class,
+        truncation,
+        normalize: request.normalize,
+        dimensions: request.dimensions,
+    };
+    let embeddings = encoder.embed(texts, options).await?;
+    Ok(if wants_binary(&headers) { binary(&embeddings) } else { json(&embeddings) })
+}
+
+fn json(embeddings: &Embeddings) -> Response {
+    axum::Json(embeddings.rows().collect::<Vec<&[f32]>>()).into_response()
+}
+
+/// The rows one after another as little-endian f32.
+fn binary(embeddings: &Embeddings) -> Response {
+    let bytes: Vec<u8> = embeddings.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let shape = format!("{},{}", embeddings.rows().len(), embeddings.width);
+    ([(header::CONTENT_TYPE.as_str(), BINARY), (SHAPE, &shape)], bytes).into_response()
+}
+
+fn wants_binary(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .map(HeaderValue::as_bytes)
+        .is_some_and(|accept| accept.starts_with(BINARY.as_bytes()))
+}
+
+fn unknown_prompt<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Problem {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let detail = format!("the model has no prompt {name:?}; its prompts: {known}");
+    Problem::invalid("unknown_prompt", detail).at("prompt_name")
+}

@@ -1,0 +1,197 @@
+//! The only place where errors become status codes: `application/problem+json` (RFC 9457) with a
+//! stable `code`.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::encoder::EncodeError;
+use crate::encoder::tokenizer::TokenizerError;
+use crate::heads::task::TaskError;
+use crate::store::StoreError;
+
+/// What a client is told when its request is not answered as asked.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    /// RFC 9457's `type`: `about:blank`, as the code below says it all.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    /// Stable, for programs.
+    code: &'static str,
+    /// What was wrong and what is allowed, for people.
+    detail: String,
+    /// Where in the request, such as `inputs[3]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
+    #[serde(skip)]
+    retry_after_seconds: Option<u64>,
+    /// TEI's clients read these two instead of `code` and `detail`.
+    error: String,
+    error_type: &'static str,
+}
+
+/// Seconds after which a client that was turned away may come again. The queue drains in far less;
+/// `Retry-After` knows no fractions.
+const RETRY_AFTER: u64 = 1;
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        let detail = detail.into();
+        Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status,
+            code,
+            error: detail.clone(),
+            detail,
+            position: None,
+            retry_after_seconds: None,
+            error_type: code,
+        }
+    }
+
+    /// The body cannot be read as what it claims to be.
+    pub fn malformed(code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// The body can be read but asks for something that is not allowed.
+    pub fn invalid(code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    pub fn not_found(code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    pub fn too_large(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    }
+
+    pub fn too_many(code: &'static str, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
+        Problem { retry_after_seconds: Some(RETRY_AFTER), ..problem }
+    }
+
+    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        Problem { retry_after_seconds: Some(RETRY_AFTER), ..problem }
+    }
+
+    pub fn timed_out(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", detail)
+    }
+
+    /// Something that is ours: the cause is logged here, once, and never shown to the client. The
+    /// request id is on the span that surrounds every request.
+    pub fn internal(cause: &dyn std::fmt::Display) -> Problem {
+        tracing::error!(%cause, "a request failed");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server failed; its log has the cause under this answer's x-request-id",
+        )
+    }
+
+    /// Says where in the request the fault is.
+    pub fn at(self, position: impl Into<String>) -> Problem {
+        Problem { position: Some(position.into()), ..self }
+    }
+
+    /// Says in which part of the request the position counts.
+    pub fn within(self, part: &str) -> Problem {
+        let position = match &self.position {
+            Some(position) => format!("{part}, {position}"),
+            None => part.to_owned(),
+        };
+        self.at(position)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (retry_after, status) = (self.retry_after_seconds, self.status);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<EncodeError> for Problem {
+    fn from(error: EncodeError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            EncodeError::QueueFull { .. } => Problem::too_many("queue_full", detail),
+            EncodeError::TooManyTokens { .. } => Problem::invalid("too_many_tokens", detail),
+            EncodeError::Input { index, source: TokenizerError::TooLong { .. } } => {
+                Problem::invalid("input_too_long", detail).at(format!("inputs[{index}]"))
+            }
+            EncodeError::Input { index, .. } => {
+                Problem::invalid("invalid_input", detail).at(format!("inputs[{index}]"))
+            }
+            EncodeError::Dimensions { .. } => {
+                Problem::invalid("invalid_dimensions", detail).at("dimensions")
+            }
+            EncodeError::NormalizedInGraph => {
+                Problem::invalid("normalized_in_graph", detail).at("normalize")
+            }
+            EncodeError::Stopped => Problem::unavailable("stopping", detail),
+            EncodeError::Inference => Problem::internal(&detail),
+        }
+    }
+}
+
+impl From<TaskError> for Problem {
+    fn from(error: TaskError) -> Problem {
+        Problem::invalid("invalid_task", error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            StoreError::QueueFull { .. } => Problem::too_many("jobs_full", detail),
+            StoreError::UnknownTask { .. } => Problem::not_found("unknown_task", detail),
+            StoreError::UnknownJob { .. } => Problem::not_found("unknown_job", detail),
+            StoreError::TaskInUse { .. } => Problem::conflict("task_in_use", detail),
+            StoreError::JobState { .. } => Problem::conflict("job_ended", detail),
+            StoreError::NulCharacter { .. } => Problem::invalid("nul_character", detail),
+            other => Problem::internal(&Chain(&other)),
+        }
+    }
+}
+
+/// An error with all its causes, for the log.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(formatter, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}

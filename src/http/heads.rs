@@ -1,0 +1,155 @@
+//! `/heads`: tasks made, listed and removed.
+
+use axum::Json as Answer;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::heads::live::LiveTask;
+use crate::heads::task::{Task, TaskLimits};
+use crate::heads::{HeadVersion, InitialSeed};
+use crate::http::AppState;
+use crate::http::body::Json;
+use crate::http::error::Problem;
+use crate::store::{TaskChange, VersionInfo};
+
+/// A task and its live version.
+#[derive(Debug, Serialize)]
+pub struct HeadView {
+    task: String,
+    model: String,
+    labels: Vec<String>,
+    /// 0 while no training has published a version.
+    version: i64,
+    trained: bool,
+    /// Examples that the store keeps for the task.
+    examples: i64,
+}
+
+/// A [`HeadView`] with the history of its versions, newest first.
+#[derive(Debug, Serialize)]
+pub struct HeadDetail {
+    #[serde(flatten)]
+    head: HeadView,
+    versions: Vec<VersionView>,
+}
+
+#[derive(Debug, Serialize)]
+struct VersionView {
+    version: i64,
+    parent: Option<i64>,
+    job: Option<String>,
+    encoder: String,
+    created_at: Timestamp,
+    live: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct HeadList {
+    heads: Vec<HeadView>,
+}
+
+/// The body of `PUT /heads/{task}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadDefinition {
+    labels: Vec<String>,
+    model: Option<String>,
+}
+
+pub async fn list(State(state): State<AppState>) -> Result<Answer<HeadList>, Problem> {
+    let counts = state.store.example_counts().await?;
+    let snapshot = state.heads.snapshot();
+    let view = |live: &LiveTask| view(live, counts.get(&live.task.name).copied().unwrap_or(0));
+    Ok(Answer(HeadList { heads: snapshot.values().map(|live| view(live)).collect() }))
+}
+
+pub async fn show(
+    State(state): State<AppState>,
+    Path(task): Path<String>,
+) -> Result<Answer<HeadDetail>, Problem> {
+    detail(&state, &task).await.map(Answer)
+}
+
+/// Makes a task: 201, or 200 where it is there already with the same definition.
+pub async fn put(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    Json(definition): Json<HeadDefinition>,
+) -> Result<(StatusCode, Answer<HeadDetail>), Problem> {
+    let limits = &state.config.limits;
+    let encoder = state.encoder(definition.model.as_deref())?;
+    let info = encoder.info();
+    let task_limits = TaskLimits {
+        labels: limits.labels_per_task.get(),
+        label_bytes: limits.label_bytes.get(),
+    };
+    let task = Task::new(name.clone(), info.name.clone(), definition.labels, &task_limits)?;
+    let snapshot = state.heads.snapshot();
+    if !snapshot.contains_key(&name) && snapshot.len() >= limits.tasks.get() {
+        let detail = format!("there are {} tasks already; allowed: {}", snapshot.len(), limits.tasks);
+        return Err(Problem::conflict("too_many_tasks", detail));
+    }
+    let change = state.store.put_task(&task).await?;
+    if change != TaskChange::Unchanged {
+        let version = HeadVersion::untrained(&task, info, InitialSeed::default());
+        state.heads.put(vec![LiveTask { task, version }]);
+    }
+    let status = match change {
+        TaskChange::Created => StatusCode::CREATED,
+        TaskChange::Redefined | TaskChange::Unchanged => StatusCode::OK,
+    };
+    Ok((status, Answer(detail(&state, &name).await?)))
+}
+
+/// Removes a task with its versions and its labels of examples.
+pub async fn delete(
+    State(state): State<AppState>,
+    Path(task): Path<String>,
+) -> Result<StatusCode, Problem> {
+    if state.config.tasks.contains_key(&task) {
+        let detail = format!("task {task:?} is declared in the configuration; remove it there");
+        return Err(Problem::conflict("task_is_configured", detail));
+    }
+    state.store.delete_task(&task).await?;
+    state.heads.remove(&task);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn detail(state: &AppState, task: &str) -> Result<HeadDetail, Problem> {
+    let snapshot = state.heads.snapshot();
+    let live = snapshot.get(task).ok_or_else(|| unknown_task(task))?;
+    let counts = state.store.example_counts().await?;
+    let versions = state.store.versions(task).await?;
+    Ok(HeadDetail {
+        head: view(live, counts.get(task).copied().unwrap_or(0)),
+        versions: versions.into_iter().map(version_view).collect(),
+    })
+}
+
+fn view(live: &LiveTask, examples: i64) -> HeadView {
+    HeadView {
+        task: live.task.name.clone(),
+        model: live.task.model.clone(),
+        labels: live.task.labels.clone(),
+        version: live.version.version,
+        trained: live.version.is_trained(),
+        examples,
+    }
+}
+
+fn version_view(info: VersionInfo) -> VersionView {
+    VersionView {
+        version: info.version,
+        parent: info.parent,
+        job: info.job,
+        encoder: info.encoder,
+        created_at: info.created_at,
+        live: info.live,
+    }
+}
+
+fn unknown_task(task: &str) -> Problem {
+    Problem::not_found("unknown_task", format!("there is no task {task:?}; see GET /heads"))
+}

@@ -1,0 +1,60 @@
+//! `/info` for people and programs, `/metrics` for Prometheus.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Serialize;
+
+use crate::config::{BatchingConfig, LimitsConfig};
+use crate::encoder::ModelInfo;
+use crate::http::AppState;
+use crate::metrics;
+
+/// The running server in facts.
+#[derive(Serialize)]
+pub struct Info<'a> {
+    version: &'static str,
+    /// ONNX Runtime's build.
+    runtime: &'static str,
+    default_model: &'a str,
+    workers: usize,
+    models: Vec<&'a ModelInfo>,
+    tasks: Vec<TaskInfo>,
+    limits: &'a LimitsConfig,
+    batching: &'a BatchingConfig,
+}
+
+#[derive(Serialize)]
+struct TaskInfo {
+    name: String,
+    model: String,
+    version: i64,
+}
+
+pub async fn info(State(state): State<AppState>) -> impl IntoResponse {
+    let config = &state.config;
+    let heads = state.heads.snapshot();
+    Json(Info {
+        version: env!("CARGO_PKG_VERSION"),
+        runtime: state.runtime,
+        default_model: &config.default_model,
+        workers: config.runtime.worker_threads().get(),
+        models: state.encoders.values().map(|encoder| encoder.info()).collect(),
+        tasks: heads
+            .values()
+            .map(|live| TaskInfo {
+                name: live.task.name.clone(),
+                model: live.task.model.clone(),
+                version: live.version.version,
+            })
+            .collect(),
+        limits: &config.limits,
+        batching: &config.batching,
+    })
+    .into_response()
+}
+
+pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], state.metrics.encode())
+}

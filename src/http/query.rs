@@ -1,0 +1,26 @@
+//! Query strings, with errors in the shape of all others.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::http::error::Problem;
+
+/// The query string as `T`.
+pub struct Parameters<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Parameters<T>, Problem> {
+        let Query(parameters) = Query::from_request_parts(parts, state).await.map_err(problem)?;
+        Ok(Parameters(parameters))
+    }
+}
+
+fn problem(rejection: QueryRejection) -> Problem {
+    let text = rejection.body_text();
+    let cause = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, cause)| cause);
+    Problem::invalid("invalid_query", format!("the query string is not valid: {cause}"))
+}

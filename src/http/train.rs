@@ -1,0 +1,125 @@
+//! `/train`: jobs submitted, listed, watched and cancelled.
+
+mod events;
+mod request;
+mod upload;
+
+use axum::Json as Answer;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::{HeaderName, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+pub use events::events;
+
+use crate::http::AppState;
+use crate::http::body::{media_type, parse_json, read, unsupported};
+use crate::http::error::Problem;
+use crate::http::query::Parameters;
+use crate::http::train::request::TrainRequest;
+use crate::readiness::Phase;
+use crate::store::{Cancellation, JobQuery};
+use crate::training::job::{Job, JobState};
+
+/// The media types that `POST /train` takes.
+const ACCEPTED: &str = "application/json, text/csv, application/x-ndjson";
+
+/// A page of jobs, newest first.
+#[derive(Debug, Serialize)]
+pub struct JobList {
+    jobs: Vec<Job>,
+    /// Give it as `before` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListParameters {
+    #[serde(default = "default_limit")]
+    limit: u32,
+    before: Option<String>,
+    state: Option<JobState>,
+}
+
+const MOST_LISTED: u32 = 1_000;
+
+fn default_limit() -> u32 {
+    100
+}
+
+/// Accepts a job: 202 with its place in `Location`, once it is durable.
+pub async fn submit(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Answer<Job>), Problem> {
+    if state.readiness.phase() != Phase::Ready {
+        return Err(Problem::unavailable("draining", "the server is shutting down"));
+    }
+    let (spec, examples) = decode(&state, request).await?.check(&state).await?;
+    let job = state.trainer.submit(spec, &examples).await?;
+    let location = format!("/train/{}", job.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Answer(job)))
+}
+
+pub async fn list(
+    State(state): State<AppState>,
+    Parameters(parameters): Parameters<ListParameters>,
+) -> Result<Answer<JobList>, Problem> {
+    if !(1..=MOST_LISTED).contains(&parameters.limit) {
+        let detail = format!("limit is {}; allowed: 1 to {MOST_LISTED}", parameters.limit);
+        return Err(Problem::invalid("invalid_limit", detail).at("limit"));
+    }
+    let ListParameters { limit, before, state: wanted } = parameters;
+    let jobs = state.store.jobs(&JobQuery { limit, before, state: wanted }).await?;
+    let next = jobs.last().filter(|_| jobs.len() == limit as usize).map(|job| job.id.clone());
+    Ok(Answer(JobList { jobs, next }))
+}
+
+pub async fn show(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Answer<Job>, Problem> {
+    find(&state, &id).await.map(Answer)
+}
+
+/// Cancels a job: 200 where it was waiting, 202 where it runs and will stop at its next epoch.
+pub async fn cancel(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Answer<Job>), Problem> {
+    let status = match state.trainer.cancel(&id).await? {
+        Cancellation::Done => StatusCode::OK,
+        Cancellation::Requested => StatusCode::ACCEPTED,
+    };
+    Ok((status, Answer(find(&state, &id).await?)))
+}
+
+async fn find(state: &AppState, id: &str) -> Result<Job, Problem> {
+    let job = state.store.job(id).await?;
+    job.ok_or_else(|| Problem::not_found("unknown_job", format!("there is no job {id:?}")))
+}
+
+/// The request in whichever of the accepted forms it came. CSV and NDJSON carry examples only;
+/// all else stands in the query string then.
+async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Problem> {
+    let media_type = media_type(request.headers());
+    let examples = match media_type.as_deref() {
+        None | Some("application/json") => {
+            if request.uri().query().is_some_and(|query| !query.is_empty()) {
+                let detail = "a JSON body says everything itself; allowed in the query string: nothing";
+                return Err(Problem::invalid("invalid_query", detail));
+            }
+            return parse_json(&read(request, state).await?);
+        }
+        Some("text/csv") => upload::csv,
+        Some("application/x-ndjson" | "application/jsonl" | "application/x-jsonlines") => {
+            upload::ndjson
+        }
+        Some(_) => return Err(unsupported(media_type, ACCEPTED)),
+    };
+    let (mut parts, body) = request.into_parts();
+    let Parameters(options) =
+        Parameters::<TrainRequest>::from_request_parts(&mut parts, state).await?;
+    let body = read(Request::from_parts(parts, body), state).await?;
+    Ok(TrainRequest { examples: examples(&body)?, ..options })
+}

@@ -1,0 +1,259 @@
+//! A training request as a client writes it, and its way to a [`JobSpec`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Deserializer};
+
+use crate::heads::live::Snapshot;
+use crate::http::AppState;
+use crate::http::error::Problem;
+use crate::training::job::{Example, JobSpec, Mode};
+use crate::training::solver::Solver;
+
+/// Stands for the shared encoder in `freeze`.
+const ENCODER: &str = "encoder";
+
+/// The body of `POST /train`. All but the examples has a default; where these come as CSV or NDJSON,
+/// the rest stands in the query string.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainRequest {
+    #[serde(default)]
+    pub examples: Vec<RawExample>,
+    #[serde(default)]
+    mode: Mode,
+    #[serde(default)]
+    solver: SolverName,
+    learning_rate: Option<f64>,
+    epochs: Option<u32>,
+    batch_size: Option<usize>,
+    l2: Option<f64>,
+    /// `encoder` and tasks; by default the encoder.
+    #[serde(default, deserialize_with = "names")]
+    freeze: Option<Vec<String>>,
+    #[serde(default)]
+    validation: f64,
+    #[serde(default)]
+    seed: u64,
+}
+
+/// An example as it is written in JSON.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawExample {
+    pub text: String,
+    /// Task to label.
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SolverName {
+    #[default]
+    Lbfgs,
+    Adam,
+}
+
+impl TrainRequest {
+    /// Everything that can be said before the job runs.
+    pub async fn check(self, state: &AppState) -> Result<(JobSpec, Vec<Example>), Problem> {
+        let limits = &state.config.limits;
+        let allowed = limits.examples_per_job.get();
+        if self.examples.is_empty() {
+            let detail = format!("there are no examples; allowed: 1 to {allowed}");
+            return Err(Problem::invalid("no_examples", detail).at("examples"));
+        }
+        if self.examples.len() > allowed {
+            let detail = format!("there are {} examples; allowed: 1 to {allowed}", self.examples.len());
+            return Err(Problem::invalid("too_many_examples", detail).at("examples"));
+        }
+        let heads = state.heads.snapshot();
+        let (tasks, model) = check_examples(&self.examples, &heads)?;
+        check_conflicts(&self.examples)?;
+        let frozen = self.frozen(&heads)?;
+        let spec = JobSpec {
+            model,
+            frozen: frozen.intersection(&tasks).cloned().collect(),
+            tasks,
+            mode: self.mode,
+            solver: self.solver()?,
+            validation: self.validation()?,
+            seed: self.seed,
+        };
+        check_classes(&self.examples, &spec, state).await?;
+        let examples = self
+            .examples
+            .into_iter()
+            .map(|raw| Example { text: raw.text, labels: raw.labels })
+            .collect();
+        Ok((spec, examples))
+    }
+
+    fn solver(&self) -> Result<Solver, Problem> {
+        let solver = match (self.solver, Solver::default()) {
+            (SolverName::Lbfgs, Solver::Lbfgs { l2, epochs }) => {
+                for (given, name) in [
+                    (self.learning_rate.is_some(), "learning_rate"),
+                    (self.batch_size.is_some(), "batch_size"),
+                ] {
+                    if given {
+                        let detail = format!("{name} is for the solver adam; lbfgs has none");
+                        return Err(Problem::invalid("invalid_option", detail).at(name));
+                    }
+                }
+                Solver::Lbfgs {
+                    l2: self.l2.unwrap_or(l2),
+                    epochs: self.epochs.unwrap_or(epochs),
+                }
+            }
+            _ => Solver::Adam {
+                learning_rate: self.learning_rate.unwrap_or(Solver::ADAM_LEARNING_RATE),
+                epochs: self.epochs.unwrap_or(Solver::ADAM_EPOCHS),
+                batch_size: self.batch_size.unwrap_or(Solver::ADAM_BATCH_SIZE),
+                l2: self.l2.unwrap_or(0.0),
+            },
+        };
+        match solver.validate() {
+            Ok(()) => Ok(solver),
+            Err(error) => {
+                Err(Problem::invalid("invalid_option", error.to_string()).at(error.setting))
+            }
+        }
+    }
+
+    fn validation(&self) -> Result<f64, Problem> {
+        if (0.0..1.0).contains(&self.validation) {
+            return Ok(self.validation);
+        }
+        let detail = format!("validation is {}; allowed: at least 0 and below 1", self.validation);
+        Err(Problem::invalid("invalid_option", detail).at("validation"))
+    }
+
+    /// The tasks to freeze.
+    fn frozen(&self, heads: &Snapshot) -> Result<BTreeSet<String>, Problem> {
+        let Some(names) = &self.freeze else {
+            return Ok(BTreeSet::new());
+        };
+        if !names.iter().any(|name| name == ENCODER) {
+            let detail = "training the encoder is not supported yet: freeze must contain \"encoder\"";
+            return Err(Problem::invalid("encoder_not_frozen", detail).at("freeze"));
+        }
+        let unknown = |&(_, name): &(usize, &String)| name != ENCODER && !heads.contains_key(name);
+        if let Some((index, name)) = names.iter().enumerate().find(unknown) {
+            let detail = format!("there is no task {name:?}; allowed: encoder, {}", known(heads));
+            return Err(Problem::invalid("unknown_task", detail).at(format!("freeze[{index}]")));
+        }
+        Ok(names.iter().filter(|&name| name != ENCODER).cloned().collect())
+    }
+}
+
+/// The tasks that examples carry labels for, and the one model that these are on.
+fn check_examples(
+    examples: &[RawExample],
+    heads: &Snapshot,
+) -> Result<(BTreeSet<String>, String), Problem> {
+    let mut tasks = BTreeSet::new();
+    let mut on: Option<(&str, &str)> = None;
+    for (index, example) in examples.iter().enumerate() {
+        if example.text.trim().is_empty() {
+            let detail = "a text is empty; allowed: text with at least one visible character";
+            let position = format!("examples[{index}].text");
+            return Err(Problem::invalid("empty_text", detail).at(position));
+        }
+        if example.labels.is_empty() {
+            let detail = "an example has no label; allowed: a label for at least one task";
+            let position = format!("examples[{index}].labels");
+            return Err(Problem::invalid("no_labels", detail).at(position));
+        }
+        for (task, label) in &example.labels {
+            let position = || format!("examples[{index}].labels.{task}");
+            let Some(live) = heads.get(task) else {
+                let detail = format!("there is no task {task:?}; tasks: {}", known(heads));
+                return Err(Problem::invalid("unknown_task", detail).at(position()));
+            };
+            if !live.task.labels.contains(label) {
+                let detail = format!(
+                    "task {task:?} has no label {label:?}; its labels: {}",
+                    live.task.labels.join(", ")
+                );
+                return Err(Problem::invalid("unknown_label", detail).at(position()));
+            }
+            match on {
+                Some((model, first)) if model != live.task.model => {
+                    let detail = format!(
+                        "task {task:?} is on model {:?} and task {first:?} on {model:?}; a job trains on one model",
+                        live.task.model
+                    );
+                    return Err(Problem::invalid("mixed_models", detail).at(position()));
+                }
+                Some(_) => {}
+                None => on = Some((&live.task.model, task)),
+            }
+            if !tasks.contains(task) {
+                tasks.insert(task.clone());
+            }
+        }
+    }
+    let (model, _) = on.expect("every example has a label");
+    Ok((tasks, model.to_owned()))
+}
+
+/// Exact repetitions are harmless and merged; a text with two labels for one task is a mistake that
+/// only its author can mend.
+fn check_conflicts(examples: &[RawExample]) -> Result<(), Problem> {
+    let mut seen: HashMap<(&str, &str), (usize, &str)> = HashMap::new();
+    for (index, example) in examples.iter().enumerate() {
+        for (task, label) in &example.labels {
+            let (first, other) = *seen.entry((&example.text, task)).or_insert((index, label));
+            if other != label {
+                let detail = format!(
+                    "the same text has the label {other:?} for task {task:?} in examples[{first}] and {label:?} here"
+                );
+                let position = format!("examples[{index}].labels.{task}");
+                return Err(Problem::invalid("conflicting_labels", detail).at(position));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A head cannot learn from a single class. With earlier examples the job itself finds out.
+async fn check_classes(
+    examples: &[RawExample],
+    spec: &JobSpec,
+    state: &AppState,
+) -> Result<(), Problem> {
+    let kept = match spec.mode {
+        Mode::Extend => state.store.example_counts().await?,
+        Mode::Replace => BTreeMap::new(),
+    };
+    for task in spec.tasks.difference(&spec.frozen).filter(|&task| !kept.contains_key(task)) {
+        let labels: BTreeSet<&String> =
+            examples.iter().filter_map(|example| example.labels.get(task)).collect();
+        if let (1, Some(only)) = (labels.len(), labels.first()) {
+            let detail = format!(
+                "all examples of task {task:?} have the label {only:?}; a head needs at least 2 different labels"
+            );
+            return Err(Problem::invalid("single_class", detail).at("examples"));
+        }
+    }
+    Ok(())
+}
+
+fn known(heads: &Snapshot) -> String {
+    heads.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A list of names, or, as a query string has no lists, names with commas between them.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a list of names, or names with commas between them")]
+    enum Names {
+        List(Vec<String>),
+        Joined(String),
+    }
+    Ok(Option::<Names>::deserialize(deserializer)?.map(|names| match names {
+        Names::List(names) => names,
+        Names::Joined(names) => names.split(',').map(|name| name.trim().to_owned()).collect(),
+    }))
+}

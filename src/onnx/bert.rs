@@ -1,0 +1,281 @@
+//! The graph of a BERT, from token ids to one embedding per sentence.
+//!
+//! Devlin et al., *BERT: Pre-training of Deep Bidirectional Transformers for Language
+//! Understanding* (<https://arxiv.org/abs/1810.04805>); every formula and constant is the one of
+//! `BertModel` in transformers and of sentence-transformers' pooling.
+//!
+//! Operators are chosen so that ONNX Runtime fuses them on every execution provider: scaled scores
+//! into one matrix product, a bias with its GELU. Residuals stay `Add` + `LayerNormalization`,
+//! since the operator that joins the two is slower on the CPU.
+
+pub mod config;
+
+use super::{
+    error::OnnxError,
+    graph::{Attribute, GraphBuilder, Value},
+    proto::{DataType, Dimension},
+    weights::Weights,
+};
+use crate::encoder::folder::Pooling;
+use config::{Activation, BertConfig};
+
+/// How token states become the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportOptions {
+    pub pooling: Pooling,
+    /// Whether embeddings are scaled to length 1.
+    pub normalize: bool,
+}
+
+/// Writes the ONNX file of a BERT.
+///
+/// - Inputs, int64, batch × sequence: `input_ids`, `attention_mask` (1 for a token, 0 for padding)
+///   and `token_type_ids`. A sequence may be as long as `max_position_embeddings`.
+/// - Output, f32, batch × `hidden_size`: `sentence_embedding`.
+///
+/// # Errors
+/// See [`OnnxError`]: `config.json` asks for what there is no graph for, the weights are damaged
+/// or do not fit it, or the result would exceed 2 GB.
+pub fn export_bert(
+    config_json: &[u8],
+    safetensors: &[u8],
+    options: ExportOptions,
+) -> Result<Vec<u8>, OnnxError> {
+    let config = BertConfig::parse(config_json)?;
+    let exporter = Exporter {
+        weights: Weights::parse(safetensors)?,
+        graph: GraphBuilder::new("bert"),
+        config,
+    };
+    exporter.export(options)?.into_model().to_bytes()
+}
+
+/// The graph so far, and what it is made from.
+struct Exporter<'file> {
+    config: BertConfig,
+    weights: Weights<'file>,
+    graph: GraphBuilder,
+}
+
+impl Exporter<'_> {
+    fn export(mut self, options: ExportOptions) -> Result<GraphBuilder, OnnxError> {
+        let [ids, mask, types] = ["input_ids", "attention_mask", "token_type_ids"]
+            .map(|name| self.graph.input(name, DataType::Int64, &["batch", "sequence"]));
+        let mask = self.cast_to_f32(&mask);
+
+        let mut states = self.embeddings(&ids, &types)?;
+        let bias = self.attention_bias(&mask);
+        for layer in 0..self.config.num_hidden_layers {
+            states = self.layer(layer, &states, &bias)?;
+        }
+
+        let mut embedding = match options.pooling {
+            Pooling::Mean => self.mean(&states, &mask),
+            Pooling::Cls => self.first(&states),
+        };
+        if options.normalize {
+            embedding = self.normalize(&embedding);
+        }
+        let width = Dimension::Size(self.config.hidden_size as i64);
+        let dimensions = [Dimension::Name("batch".to_owned()), width];
+        self.graph.output("sentence_embedding", &embedding, &dimensions);
+        Ok(self.graph)
+    }
+
+    /// Word, segment and position vectors, summed and normalised: batch × sequence × width.
+    fn embeddings(&mut self, ids: &Value, types: &Value) -> Result<Value, OnnxError> {
+        let words = self.table("word", self.config.vocab_size)?;
+        let segments = self.table("token_type", self.config.type_vocab_size)?;
+        let positions = self.table("position", self.config.max_position_embeddings)?;
+
+        let words = self.graph.op("Gather", &[&words, ids]);
+        let segments = self.graph.op("Gather", &[&segments, types]);
+        let only_sequence = [Attribute::Int("start", 1), Attribute::Int("end", 2)];
+        let length = self.graph.op_with("Shape", &[ids], &only_sequence);
+        let start = self.graph.integers(&[0]);
+        let positions = self.graph.op("Slice", &[&positions, &start, &length]);
+
+        let sum = self.graph.op("Add", &[&words, &segments]);
+        let sum = self.graph.op("Add", &[&sum, &positions]);
+        self.layer_norm("embeddings.LayerNorm", &sum)
+    }
+
+    /// What is added to attention scores, batch × 1 × 1 × sequence: 0 for a token, and the lowest
+    /// finite number for padding, whose share is then exactly 0. An infinite one would make NaN of
+    /// a row without tokens.
+    fn attention_bias(&mut self, mask: &Value) -> Value {
+        let axes = self.graph.integers(&[1, 2]);
+        let mask = self.graph.op("Unsqueeze", &[mask, &axes]);
+        let one = self.graph.scalar(1.0);
+        let lowest = self.graph.scalar(f32::MIN);
+        let padding = self.graph.op("Sub", &[&one, &mask]);
+        self.graph.op("Mul", &[&padding, &lowest])
+    }
+
+    fn layer(&mut self, layer: usize, states: &Value, bias: &Value) -> Result<Value, OnnxError> {
+        let prefix = format!("encoder.layer.{layer}");
+        let (width, inner) = (self.config.hidden_size, self.config.intermediate_size);
+
+        let attended = self.attention(&format!("{prefix}.attention"), states, bias)?;
+        let name = format!("{prefix}.attention.output.LayerNorm");
+        let states = self.graph.op("Add", &[&attended, states]);
+        let states = self.layer_norm(&name, &states)?;
+
+        let name = format!("{prefix}.intermediate.dense");
+        let hidden = self.linear(&name, &states, [width, inner])?;
+        let hidden = self.activation(&hidden);
+        let output = self.linear(&format!("{prefix}.output.dense"), &hidden, [inner, width])?;
+        let states = self.graph.op("Add", &[&output, &states]);
+        self.layer_norm(&format!("{prefix}.output.LayerNorm"), &states)
+    }
+
+    /// softmax(q kᵀ / √d + bias) v for every head, and the layer that joins the heads.
+    fn attention(
+        &mut self,
+        prefix: &str,
+        states: &Value,
+        bias: &Value,
+    ) -> Result<Value, OnnxError> {
+        /// batch × sequence × heads × d to batch × heads × sequence × d, and back.
+        const SWAP_HEADS: &[i64] = &[0, 2, 1, 3];
+        /// batch × sequence × heads × d to batch × heads × d × sequence.
+        const TRANSPOSE_HEADS: &[i64] = &[0, 2, 3, 1];
+
+        let width = self.config.hidden_size;
+        let query = self.heads(&format!("{prefix}.self.query"), states, SWAP_HEADS)?;
+        let key = self.heads(&format!("{prefix}.self.key"), states, TRANSPOSE_HEADS)?;
+        let value = self.heads(&format!("{prefix}.self.value"), states, SWAP_HEADS)?;
+
+        let scale = (self.config.head_size() as f32).sqrt();
+        let scale = self.graph.scalar(scale);
+        let scores = self.graph.op("MatMul", &[&query, &key]);
+        let scores = self.graph.op("Div", &[&scores, &scale]);
+        let scores = self.graph.op("Add", &[&scores, bias]);
+        let shares = self.graph.op_with("Softmax", &[&scores], &[Attribute::Int("axis", -1)]);
+
+        let context = self.graph.op("MatMul", &[&shares, &value]);
+        let swap = [Attribute::Ints("perm", SWAP_HEADS)];
+        let context = self.graph.op_with("Transpose", &[&context], &swap);
+        // 0 keeps a dimension as it is.
+        let joined = self.graph.integers(&[0, 0, width as i64]);
+        let context = self.graph.op("Reshape", &[&context, &joined]);
+        self.linear(&format!("{prefix}.output.dense"), &context, [width, width])
+    }
+
+    /// One projection of the states, cut into heads; `order` arranges the dimensions
+    /// batch × sequence × heads × d.
+    fn heads(
+        &mut self,
+        name: &str,
+        states: &Value,
+        order: &'static [i64],
+    ) -> Result<Value, OnnxError> {
+        let width = self.config.hidden_size;
+        let heads = self.config.num_attention_heads as i64;
+        let projected = self.linear(name, states, [width, width])?;
+        let cut = [0, 0, heads, self.config.head_size() as i64];
+        let cut = self.graph.integers(&cut);
+        let cut = self.graph.op("Reshape", &[&projected, &cut]);
+        let order = [Attribute::Ints("perm", order)];
+        Ok(self.graph.op_with("Transpose", &[&cut], &order))
+    }
+
+    fn activation(&mut self, x: &Value) -> Value {
+        match self.config.hidden_act {
+            Activation::Gelu => self.graph.op("Gelu", &[x]),
+            Activation::GeluTanh => {
+                let tanh = [Attribute::Text("approximate", "tanh")];
+                self.graph.op_with("Gelu", &[x], &tanh)
+            }
+            Activation::Relu => self.graph.op("Relu", &[x]),
+        }
+    }
+
+    /// An embedding table, `rows` × width.
+    fn table(&mut self, kind: &str, rows: usize) -> Result<Value, OnnxError> {
+        let name = format!("embeddings.{kind}_embeddings.weight");
+        let shape = [rows, self.config.hidden_size];
+        let values = self.weights.tensor(&name, &shape)?;
+        Ok(self.graph.weight(&name, &shape, &values))
+    }
+
+    /// x W + b. The file holds PyTorch's W, outputs × inputs; ONNX multiplies by inputs × outputs.
+    fn linear(
+        &mut self,
+        name: &str,
+        x: &Value,
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<Value, OnnxError> {
+        let weight_name = format!("{name}.weight");
+        let weight = self.weights.tensor(&weight_name, &[outputs, inputs])?;
+        let weight = transpose(&weight, inputs);
+        let weight = self.graph.weight(&weight_name, &[inputs, outputs], &weight);
+        let bias = self.vector(&format!("{name}.bias"), outputs)?;
+        let product = self.graph.op("MatMul", &[x, &weight]);
+        Ok(self.graph.op("Add", &[&product, &bias]))
+    }
+
+    fn layer_norm(&mut self, name: &str, x: &Value) -> Result<Value, OnnxError> {
+        let width = self.config.hidden_size;
+        let weight = self.vector(&format!("{name}.weight"), width)?;
+        let bias = self.vector(&format!("{name}.bias"), width)?;
+        let attributes =
+            [Attribute::Int("axis", -1), Attribute::Float("epsilon", self.config.layer_norm_eps)];
+        let inputs = [x, &weight, &bias];
+        Ok(self.graph.op_with("LayerNormalization", &inputs, &attributes))
+    }
+
+    fn vector(&mut self, name: &str, length: usize) -> Result<Value, OnnxError> {
+        let values = self.weights.tensor(name, &[length])?;
+        Ok(self.graph.weight(name, &[length], &values))
+    }
+
+    /// Mean of the token states, padding left out: batch × width. A row without tokens gives 0.
+    fn mean(&mut self, states: &Value, mask: &Value) -> Value {
+        /// sentence-transformers' guard against division by zero.
+        const FEWEST_TOKENS: f32 = 1e-9;
+
+        let sequence = self.graph.integers(&[1]);
+        let width = self.graph.integers(&[2]);
+        let column = self.graph.op("Unsqueeze", &[mask, &width]);
+        let tokens = self.graph.op("Mul", &[states, &column]);
+        let drop = [Attribute::Int("keepdims", 0)];
+        let sum = self.graph.op_with("ReduceSum", &[&tokens, &sequence], &drop);
+        let count = self.graph.op("ReduceSum", &[mask, &sequence]);
+        let fewest = self.graph.scalar(FEWEST_TOKENS);
+        let count = self.graph.op("Max", &[&count, &fewest]);
+        self.graph.op("Div", &[&sum, &count])
+    }
+
+    /// State of the first token: batch × width.
+    fn first(&mut self, states: &Value) -> Value {
+        let first = self.graph.integer(0);
+        let sequence = [Attribute::Int("axis", 1)];
+        self.graph.op_with("Gather", &[states, &first], &sequence)
+    }
+
+    /// x / max(‖x‖₂, ε).
+    fn normalize(&mut self, x: &Value) -> Value {
+        /// The default of PyTorch's `torch.nn.functional.normalize`.
+        const SHORTEST: f32 = 1e-12;
+
+        let width = self.graph.integers(&[1]);
+        let length = self.graph.op("ReduceL2", &[x, &width]);
+        let shortest = self.graph.scalar(SHORTEST);
+        let length = self.graph.op("Max", &[&length, &shortest]);
+        self.graph.op("Div", &[x, &length])
+    }
+
+    fn cast_to_f32(&mut self, x: &Value) -> Value {
+        let to = [Attribute::Int("to", DataType::Float as i64)];
+        self.graph.op_with("Cast", &[x], &to)
+    }
+}
+
+/// A row-major matrix with rows and columns exchanged.
+fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns).copied()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use std::collections::{BTreeMap, HashSet};
+
+use safetensors::{Dtype, serialize, tensor::TensorView};
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::onnx::{
+    inspect,
+    inspect::{GraphInput, GraphOutput, GraphPrecision},
+    proto::{GraphProto, ModelProto},
+};
+
+const MEAN: ExportOptions = ExportOptions { pooling: Pooling::Mean, normalize: false };
+
+fn config() -> Json {
+    json!({
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "vocab_size": 11,
+        "hidden_size": 4,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 6,
+        "max_position_embeddings": 8,
+        "type_vocab_size": 2,
+        "layer_norm_eps": 1e-5,
+    })
+}
+
+/// The shapes of a BERT of [`config`], as transformers writes them, with parts that are not used.
+fn shapes() -> BTreeMap<String, Vec<usize>> {
+    let mut shapes = BTreeMap::new();
+    let mut add = |name: &str, shape: &[usize]| shapes.insert(name.to_owned(), shape.to_vec());
+    add("embeddings.word_embeddings.weight", &[11, 4]);
+    add("embeddings.position_embeddings.weight", &[8, 4]);
+    add("embeddings.token_type_embeddings.weight", &[2, 4]);
+    add("embeddings.LayerNorm.weight", &[4]);
+    add("embeddings.LayerNorm.bias", &[4]);
+    add("pooler.dense.weight", &[4, 4]);
+    for layer in 0..2 {
+        for (name, outputs, inputs) in [
+            ("attention.self.query", 4, 4),
+            ("attention.self.key", 4, 4),
+            ("attention.self.value", 4, 4),
+            ("attention.output.dense", 4, 4),
+            ("intermediate.dense", 6, 4),
+            ("output.dense", 4, 6),
+        ] {
+            let name = format!("encoder.layer.{layer}.{name}");
+            add(&format!("{name}.weight"), &[outputs, inputs]);
+            add(&format!("{name}.bias"), &[outputs]);
+        }
+        for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
+            let name = format!("encoder.layer.{layer}.{name}");
+            add(&format!("{name}.weight"), &[4]);
+            add(&format!("{name}.bias"), &[4]);
+        }
+    }
+    shapes
+}
+
+/// A file of these shapes, in which the values of each tensor are 0, 1, 2 …
+fn file(shapes: &BTreeMap<String, Vec<usize>>) -> Vec<u8> {
+    let data: Vec<(&str, &[usize], Vec<u8>)> = shapes
+        .iter()
+        .map(|(name, shape)| {
+            let count = shape.iter().product::<usize>();
+            let values = (0..count).flat_map(|value| (value as f32).to_le_bytes());
+            (name.as_str(), shape.as_slice(), values.collect())
+        })
+        .collect();
+    let views = data.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(Dtype::F32, shape.to_vec(), data).unwrap();
+        (*name, view)
+    });
+    serialize(views, None).unwrap()
+}
+
+fn export(config: &Json, shapes: &BTreeMap<String, Vec<usize>>) -> Result<Vec<u8>, OnnxError> {
+    export_bert(config.to_string().as_bytes(), &file(shapes), MEAN)
+}
+
+fn graph(options: ExportOptions) -> GraphProto {
+    let file = export_bert(config().to_string().as_bytes(), &file(&shapes()), options).unwrap();
+    let model = ModelProto::from_bytes(file.as_slice()).unwrap();
+    model.graph.unwrap()
+}
+
+fn operators(graph: &GraphProto) -> Vec<&str> {
+    graph.node.iter().map(|n| n.op_type.as_str()).collect()
+}
+
+#[test]
+fn the_graph_takes_three_inputs_and_gives_one_embedding_per_sentence() {
+    let file = export(&config(), &shapes()).unwrap();
+    let summary = inspect(file.as_slice()).unwrap();
+    let input = |name: &str| GraphInput { name: name.to_owned(), elements: Some(DataType::Int64) };
+    assert_eq!(summary.inputs, ["input_ids", "attention_mask", "token_type_ids"].map(input));
+    assert_eq!(
+        summary.outputs,
+        [GraphOutput { name: "sentence_embedding".to_owned(), rank: Some(2), width: Some(4) }]
+    );
+    assert_eq!(summary.precision, GraphPrecision::Fp32);
+    assert!(!summary.quantizes_per_batch);
+
+    let model = ModelProto::from_bytes(file.as_slice()).unwrap();
+    assert_eq!(model.producer_name, "polyhead");
+}
+
+#[test]
+fn every_value_is_made_once_and_before_it_is_used() {
+    for pooling in [Pooling::Mean, Pooling::Cls] {
+        let graph = graph(ExportOptions { pooling, normalize: true });
+        let inputs = graph.input.iter().map(|input| &input.name);
+        let constants = graph.initializer.iter().map(|tensor| &tensor.name);
+        let mut known = HashSet::new();
+        for name in inputs.chain(constants) {
+            assert!(known.insert(name.as_str()), "`{name}` is there twice");
+        }
+        for node in &graph.node {
+            for name in &node.input {
+                assert!(known.contains(name.as_str()), "`{name}` is used too early");
+            }
+            for name in &node.output {
+                assert!(known.insert(name.as_str()), "`{name}` is made twice");
+            }
+        }
+        assert!(known.contains(graph.output[0].name.as_str()));
+    }
+}
+
+#[test]
+fn weights_of_linear_layers_are_transposed_and_others_kept() {
+    let graph = graph(MEAN);
+    let tensor = |name: &str| {
+        let tensor = graph.initializer.iter().find(|t| t.name == name).unwrap();
+        let (values, _) = tensor.raw_data.as_chunks::<4>();
+        let values: Vec<f32> = values.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        (tensor.dims.clone(), values)
+    };
+    let (shape, values) = tensor("encoder.layer.1.intermediate.dense.weight");
+    assert_eq!(shape, [4, 6]);
+    assert_eq!(values[..7], [0., 4., 8., 12., 16., 20., 1.]);
+    let (shape, values) = tensor("embeddings.token_type_embeddings.weight");
+    assert_eq!(shape, [2, 4]);
+    assert_eq!(values, [0., 1., 2., 3., 4., 5., 6., 7.]);
+}
+
+#[test]
+fn pooling_and_normalisation_are_in_the_graph_only_when_asked_for() {
+    for (pooling, normalize, means, lengths) in [
+        (Pooling::Mean, false, 2, 0),
+        (Pooling::Mean, true, 2, 1),
+        (Pooling::Cls, false, 0, 0),
+        (Pooling::Cls, true, 0, 1),
+    ] {
+        let graph = graph(ExportOptions { pooling, normalize });
+        let operators = operators(&graph);
+        let count = |name| operators.iter().filter(|&&op| op == name).count();
+        assert_eq!(count("ReduceSum"), means, "{pooling:?}");
+        assert_eq!(count("ReduceL2"), lengths, "{pooling:?}");
+        assert_eq!(count("LayerNormalization"), 5);
+    }
+}
+
+#[test]
+fn a_tensor_that_is_missing_or_misshapen_is_named() {
+    for name in shapes().keys().filter(|name| !name.starts_with("pooler")) {
+        let mut missing = shapes();
+        let expected = missing.remove(name).unwrap();
+        match export(&config(), &missing) {
+            Err(OnnxError::MissingTensor { name: n, expected: e }) => {
+                assert_eq!((&n, &e), (name, &expected));
+            }
+            other => panic!("without `{name}`: {other:?}"),
+        }
+
+        let mut misshapen = shapes();
+        misshapen.insert(name.clone(), vec![3]);
+        match export(&config(), &misshapen) {
+            Err(OnnxError::WrongShape { name: n, found, expected: e }) => {
+                assert_eq!((&n, &e, found), (name, &expected, vec![3]));
+            }
+            other => panic!("with a misshapen `{name}`: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_config_that_does_not_fit_the_weights_is_refused() {
+    let mut wider = config();
+    wider["hidden_size"] = json!(6);
+    let error = export(&wider, &shapes()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "tensor `embeddings.word_embeddings.weight` has shape [11, 4], \
+         but config.json asks for [11, 6]"
+    );
+    let mut deeper = config();
+    deeper["num_hidden_layers"] = json!(3);
+    let error = export(&deeper, &shapes()).unwrap_err().to_string();
+    assert!(error.contains("`encoder.layer.2.attention.self.query.weight`"), "{error}");
+}

@@ -1,0 +1,240 @@
+//! One job from its examples to new weights: gather, embed, fit. Nothing is published here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
+
+use ndarray::Array2;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::encoder::tokenizer::Truncation;
+use crate::encoder::{Class, EmbedOptions, Encoder};
+use crate::heads::head::Head;
+use crate::heads::live::{LiveTask, Snapshot};
+use crate::heads::{HeadVersion, InitialSeed};
+use crate::metrics::{Metrics, TaskLabel};
+use crate::store::{NewVersion, Store};
+use crate::training::dataset::{Dataset, Split};
+use crate::training::job::{EpochReport, Example, Job, JobSpec, Mode};
+use crate::training::solver::{FitError, Start, fit};
+
+/// Texts that are embedded at a time: enough to keep the workers busy, few enough that a
+/// cancellation is soon seen.
+const CHUNK: usize = 256;
+
+/// Epoch reports that may wait to be recorded before the solver waits for the store.
+const REPORTS: usize = 64;
+
+/// What a run works with.
+pub(super) struct Run<'a> {
+    pub store: &'a Store,
+    pub encoder: &'a Encoder,
+    pub heads: &'a Snapshot,
+    pub metrics: &'a Metrics,
+    pub changes: &'a watch::Sender<u64>,
+}
+
+/// Why a run gave no versions.
+pub(super) enum RunError {
+    Cancelled,
+    /// With the reason, as the job's record shows it.
+    Failed(String),
+}
+
+impl Run<'_> {
+    /// Trains the heads that the job does not freeze; gives their new versions.
+    pub async fn train(
+        &self,
+        job: &Job,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<NewVersion>, RunError> {
+        let tasks = self.tasks(&job.spec)?;
+        let rows = self.gather(job).await?;
+        let embeddings = self.embed(&rows.texts, cancel).await?;
+        let split = split(&tasks, &rows, embeddings, &job.spec).map_err(failed)?;
+        let start = self.starts(&tasks, &job.spec);
+        let heads = self.fit(job, split, start, cancel).await?;
+        let new_version = |(live, head): (&&LiveTask, Head)| NewVersion {
+            task: live.task.clone(),
+            encoder: self.encoder.info().fingerprint.clone(),
+            parent: parent(live, &job.spec),
+            weights: head.to_bytes(),
+        };
+        let fitted = tasks.iter().zip(heads);
+        let trained = fitted.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
+        Ok(trained.map(new_version).collect())
+    }
+
+    /// The job's tasks as they are now, in the order of their names.
+    fn tasks(&self, spec: &JobSpec) -> Result<Vec<&LiveTask>, RunError> {
+        let find = |name: &String| {
+            let live = self.heads.get(name).map(|live| &**live);
+            live.filter(|live| live.task.model == spec.model).ok_or_else(|| {
+                RunError::Failed(format!("task {name:?} was removed or moved to another model"))
+            })
+        };
+        spec.tasks.iter().map(find).collect()
+    }
+
+    /// The examples to fit on: those of earlier jobs, if the mode says so, then the job's own.
+    async fn gather(&self, job: &Job) -> Result<Rows, RunError> {
+        let mut rows = Rows::default();
+        if job.spec.mode == Mode::Extend {
+            let trained: BTreeSet<String> =
+                job.spec.tasks.difference(&job.spec.frozen).cloned().collect();
+            rows.extend(self.store.examples(&trained).await.map_err(failed)?);
+        }
+        rows.extend(self.store.job_examples(&job.id).await.map_err(failed)?);
+        Ok(rows)
+    }
+
+    /// The embeddings of `texts`, texts × width, made at the lowest class.
+    async fn embed(
+        &self,
+        texts: &[String],
+        cancel: &CancellationToken,
+    ) -> Result<Array2<f32>, RunError> {
+        let options = EmbedOptions {
+            class: Class::Training,
+            truncation: Truncation::Right,
+            normalize: None,
+            dimensions: None,
+        };
+        let width = self.encoder.info().dimensions;
+        let mut values = Vec::with_capacity(texts.len() * width);
+        for chunk in texts.chunks(CHUNK) {
+            let embedded = tokio::select! {
+                embedded = self.encoder.embed(chunk.to_vec(), options) => embedded,
+                () = cancel.cancelled() => return Err(RunError::Cancelled),
+            };
+            values.extend(embedded.map_err(failed)?.values);
+        }
+        Ok(Array2::from_shape_vec((texts.len(), width), values)
+            .expect("the encoder gives one vector a text"))
+    }
+
+    fn starts(&self, tasks: &[&LiveTask], spec: &JobSpec) -> Vec<Start> {
+        let start = |live: &&LiveTask| {
+            if spec.frozen.contains(&live.task.name) {
+                return Start::Freeze(live.version.head.clone());
+            }
+            match spec.mode {
+                Mode::Extend => Start::Train(live.version.head.clone()),
+                Mode::Replace => {
+                    let seed = InitialSeed(spec.seed);
+                    let info = self.encoder.info();
+                    Start::Train(HeadVersion::untrained(&live.task, info, seed).head)
+                }
+            }
+        };
+        tasks.iter().map(start).collect()
+    }
+
+    /// Fits on a thread of its own, and records each epoch as it comes.
+    async fn fit(
+        &self,
+        job: &Job,
+        split: Split,
+        start: Vec<Start>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Head>, RunError> {
+        let (sender, mut reports) = mpsc::channel(REPORTS);
+        let (solver, seed) = (job.spec.solver.clone(), job.spec.seed);
+        let cancelled = cancel.clone();
+        let fitting = tokio::task::spawn_blocking(move || {
+            let mut on_epoch = |report: EpochReport| {
+                // Nobody listens any more when the store refused a report: the job fails then.
+                let heard = sender.blocking_send(report).is_ok();
+                match heard && !cancelled.is_cancelled() {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            };
+            fit(&solver, &split, start, seed, &mut on_epoch)
+        });
+        let mut recorded = Ok(());
+        let mut batch = Vec::with_capacity(REPORTS);
+        while recorded.is_ok() && reports.recv_many(&mut batch, REPORTS).await > 0 {
+            recorded = self.record(job, &mut batch).await;
+        }
+        drop(reports);
+        let fitted = fitting.await;
+        recorded?;
+        match fitted {
+            Ok(Ok(heads)) if !cancel.is_cancelled() => Ok(heads),
+            Ok(Ok(_) | Err(FitError::Cancelled { .. })) => Err(RunError::Cancelled),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(RunError::Failed("the solver panicked; see the server's log".to_owned())),
+        }
+    }
+
+    async fn record(&self, job: &Job, reports: &mut Vec<EpochReport>) -> Result<(), RunError> {
+        self.store.record_epochs(&job.id, reports).await.map_err(failed)?;
+        for (task, scores) in reports.last().iter().flat_map(|report| &report.tasks) {
+            let label = TaskLabel { task: task.clone() };
+            self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);
+        }
+        reports.clear();
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}
+
+/// Distinct texts with their labels.
+#[derive(Default)]
+struct Rows {
+    texts: Vec<String>,
+    /// Task to label, one a text.
+    labels: Vec<BTreeMap<String, String>>,
+    positions: HashMap<String, usize>,
+}
+
+impl Rows {
+    /// Adds examples; a later label for the same text and task replaces the former.
+    fn extend(&mut self, examples: Vec<Example>) {
+        for example in examples {
+            match self.positions.get(&example.text) {
+                Some(&position) => self.labels[position].extend(example.labels),
+                None => {
+                    self.positions.insert(example.text.clone(), self.texts.len());
+                    self.texts.push(example.text);
+                    self.labels.push(example.labels);
+                }
+            }
+        }
+    }
+}
+
+fn split(
+    tasks: &[&LiveTask],
+    rows: &Rows,
+    embeddings: Array2<f32>,
+    spec: &JobSpec,
+) -> Result<Split, String> {
+    let mut dataset = Dataset::new(embeddings).map_err(|error| error.to_string())?;
+    for live in tasks {
+        let task = &live.task;
+        let class = |labels: &BTreeMap<String, String>| match labels.get(&task.name) {
+            None => Ok(None),
+            Some(label) => match task.labels.iter().position(|known| known == label) {
+                Some(class) => Ok(Some(class)),
+                None => Err(format!("task {:?} no longer has the label {label:?}", task.name)),
+            },
+        };
+        let classes = rows.labels.iter().map(class).collect::<Result<Vec<_>, _>>()?;
+        dataset = dataset
+            .with_task(&task.name, task.labels.len(), classes)
+            .map_err(|error| error.to_string())?;
+    }
+    dataset.split(spec.validation, spec.seed).map_err(|error| error.to_string())
+}
+
+/// The version that the fit starts from.
+fn parent(live: &LiveTask, spec: &JobSpec) -> Option<i64> {
+    let continued = spec.mode == Mode::Extend && live.version.is_trained();
+    continued.then_some(live.version.version)
+}
+
+fn failed(cause: impl std::fmt::Display) -> RunError {
+    RunError::Failed(cause.to_string())
+}

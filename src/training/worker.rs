@@ -1,0 +1,229 @@
+//! The background trainer: takes one job at a time from the store, runs it, publishes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::encoder::Encoder;
+use crate::heads::HeadVersion;
+use crate::heads::live::LiveHeads;
+use crate::metrics::{Metrics, StateLabel};
+use crate::store::{Cancellation, NewVersion, Store, StoreError};
+use crate::training::job::{Example, Job, JobSpec};
+use crate::training::run::{Run, RunError};
+
+/// Why a job ended that nobody cancelled by name.
+const SHUT_DOWN: &str = "the server was shut down";
+
+const CANCELLED: &str = "cancelled by request";
+
+/// How long to leave a store alone that has just refused an operation.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A handle on the trainer; clones share it.
+#[derive(Clone)]
+pub struct Trainer(Arc<Parts>);
+
+struct Parts {
+    store: Store,
+    encoders: BTreeMap<String, Arc<Encoder>>,
+    heads: Arc<LiveHeads>,
+    metrics: Arc<Metrics>,
+    queued_jobs: u32,
+    submitted: Notify,
+    /// Counts whatever happens to jobs, so that watchers know when to look again.
+    changes: watch::Sender<u64>,
+    /// Held while a job is claimed, so that a cancellation finds it either waiting or running here.
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    job: String,
+    cancel: CancellationToken,
+}
+
+impl Trainer {
+    /// A trainer that keeps at most `queued_jobs` waiting. It works once [`Trainer::run`] is polled.
+    pub fn new(
+        store: Store,
+        encoders: BTreeMap<String, Arc<Encoder>>,
+        heads: Arc<LiveHeads>,
+        metrics: Arc<Metrics>,
+        queued_jobs: u32,
+    ) -> Trainer {
+        Trainer(Arc::new(Parts {
+            store,
+            encoders,
+            heads,
+            metrics,
+            queued_jobs,
+            submitted: Notify::new(),
+            changes: watch::Sender::new(0),
+            running: Mutex::new(None),
+        }))
+    }
+
+    /// Accepts a job. Once this returns, no crash loses it.
+    pub async fn submit(&self, spec: JobSpec, examples: &[Example]) -> Result<Job, StoreError> {
+        let id = Uuid::now_v7().to_string();
+        let job = self.0.store.enqueue(&id, &spec, examples, self.0.queued_jobs).await?;
+        self.changed().await;
+        self.0.submitted.notify_one();
+        Ok(job)
+    }
+
+    /// Cancels a job: at once while it waits; a running one stops at its next epoch.
+    pub async fn cancel(&self, id: &str) -> Result<Cancellation, StoreError> {
+        let running = self.0.running.lock().await;
+        let cancellation = self.0.store.cancel(id, CANCELLED).await?;
+        if let Some(running) = running.as_ref().filter(|running| running.job == id) {
+            running.cancel.cancel();
+        }
+        drop(running);
+        self.changed().await;
+        Ok(cancellation)
+    }
+
+    /// Changes whenever a job does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Runs jobs until `shutdown`; the one that runs then is cancelled and recorded so.
+    pub async fn run(self, shutdown: CancellationToken) {
+        self.count_jobs().await;
+        while !shutdown.is_cancelled() {
+            match self.claim(&shutdown).await {
+                Ok(Some((job, cancel))) => self.work_on(&job, &cancel, &shutdown).await,
+                Ok(None) => tokio::select! {
+                    () = self.0.submitted.notified() => {}
+                    () = shutdown.cancelled() => {}
+                },
+                Err(error) => {
+                    tracing::error!(%error, "cannot look for the next job; trying again");
+                    pause(&shutdown).await;
+                }
+            }
+        }
+    }
+
+    async fn claim(
+        &self,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<(Job, CancellationToken)>, StoreError> {
+        let mut running = self.0.running.lock().await;
+        let Some(job) = self.0.store.claim_next().await? else {
+            return Ok(None);
+        };
+        let cancel = shutdown.child_token();
+        *running = Some(Running { job: job.id.clone(), cancel: cancel.clone() });
+        Ok(Some((job, cancel)))
+    }
+
+    async fn work_on(&self, job: &Job, cancel: &CancellationToken, shutdown: &CancellationToken) {
+        self.changed().await;
+        tracing::info!(job = job.id, attempt = job.attempts, "training starts");
+        let outcome = self.train(job, cancel).await;
+        loop {
+            match self.conclude(job, &outcome, shutdown).await {
+                Ok(()) => break,
+                // Somebody else has ended it, or it cannot be published as it is.
+                Err(error) if !is_passing(&error) => {
+                    tracing::warn!(job = job.id, %error, "the job cannot be published");
+                    match self.0.store.fail(&job.id, &error.to_string()).await {
+                        Err(error) if is_passing(&error) => pause(shutdown).await,
+                        Ok(()) | Err(_) => break,
+                    }
+                }
+                // Left running in the store, the job is settled at the next start.
+                Err(_) if shutdown.is_cancelled() => break,
+                Err(error) => {
+                    tracing::error!(job = job.id, %error, "cannot record the job; trying again");
+                    pause(shutdown).await;
+                }
+            }
+        }
+        *self.0.running.lock().await = None;
+        self.changed().await;
+    }
+
+    async fn train(
+        &self,
+        job: &Job,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<NewVersion>, RunError> {
+        let encoder = self.0.encoders.get(&job.spec.model).ok_or_else(|| {
+            RunError::Failed(format!("model {:?} is no longer served", job.spec.model))
+        })?;
+        let run = Run {
+            store: &self.0.store,
+            encoder,
+            heads: &self.0.heads.snapshot(),
+            metrics: &self.0.metrics,
+            changes: &self.0.changes,
+        };
+        run.train(job, cancel).await
+    }
+
+    /// Records how a job ended: what it published is durable first, then live.
+    async fn conclude(
+        &self,
+        job: &Job,
+        outcome: &Result<Vec<NewVersion>, RunError>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let store = &self.0.store;
+        match outcome {
+            Ok(versions) => {
+                let published = store.finish(&job.id, versions.clone()).await?;
+                let live = published.into_iter().zip(versions).map(HeadVersion::published);
+                self.0.heads.publish(live.collect());
+                tracing::info!(job = job.id, "training succeeded");
+            }
+            Err(RunError::Cancelled) => {
+                let why = if shutdown.is_cancelled() { SHUT_DOWN } else { CANCELLED };
+                store.stop(&job.id, why).await?;
+                tracing::info!(job = job.id, reason = why, "training cancelled");
+            }
+            Err(RunError::Failed(reason)) => {
+                store.fail(&job.id, reason).await?;
+                tracing::warn!(job = job.id, reason, "training failed");
+            }
+        }
+        Ok(())
+    }
+
+    async fn changed(&self) {
+        self.count_jobs().await;
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    async fn count_jobs(&self) {
+        // A gauge that is late is no reason to fail a job.
+        let Ok(counts) = self.0.store.job_counts().await else { return };
+        for (state, count) in [
+            ("queued", counts.queued),
+            ("running", counts.running),
+            ("succeeded", counts.succeeded),
+            ("failed", counts.failed),
+            ("cancelled", counts.cancelled),
+        ] {
+            let label = StateLabel { state: state.to_owned() };
+            self.0.metrics.jobs.get_or_create(&label).set(count);
+        }
+    }
+}
+
+/// Whether the same operation may work later.
+fn is_passing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Database { .. })
+}
+
+async fn pause(shutdown: &CancellationToken) {
+    // Woken by the shutdown: nothing may hold that up.
+    let _ = tokio::time::timeout(STORE_PAUSE, shutdown.cancelled()).await;
+}
