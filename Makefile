@@ -4,14 +4,18 @@ PYTHON ?= python3
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 POLYHEAD := $(or $(CARGO_TARGET_DIR),target)/release/polyhead
 
-# The image's name, and further flags for the tool that builds it.
+# The image's name, and what builds it: the first of these three that works here. A health check is
+# part of docker's format only, hence the flag for the other two.
 IMAGE ?= polyhead:$(VERSION)
-IMAGE_FLAGS ?=
+IMAGE_BUILD ?= $(or $(shell docker info >/dev/null 2>&1 && echo docker build),\
+    $(shell command -v podman >/dev/null && echo podman build --format docker),\
+    $(shell command -v buildah >/dev/null && echo buildah build --layers --format docker),\
+    $(error make image needs docker with its daemon, podman or buildah))
 
 .PHONY: help run build models test lint image
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: models build ## Fetch, build and serve on 127.0.0.1:8080
 	$(POLYHEAD) serve --config config.toml
@@ -31,10 +35,5 @@ lint: ## Formatting, clippy and documentation; a warning is an error
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-# HEALTHCHECK is part of docker's image format only, hence the flag for the other two.
 image: ## Build the container image with docker, podman or buildah
-	@if docker info >/dev/null 2>&1; then set -- docker build; \
-	elif command -v podman >/dev/null; then set -- podman build --format docker; \
-	elif command -v buildah >/dev/null; then set -- buildah build --format docker; \
-	else echo "make image: needs docker (with its daemon), podman or buildah" >&2; exit 1; fi; \
-	set -x; "$$@" --tag $(IMAGE) --label org.opencontainers.image.version=$(VERSION) $(IMAGE_FLAGS) .
+	$(IMAGE_BUILD) --tag $(IMAGE) --label org.opencontainers.image.version=$(VERSION) .
