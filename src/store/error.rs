@@ -1,0 +1,79 @@
+//! What can go wrong with durable state.
+
+use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
+
+use sqlx::migrate::MigrateError;
+
+use crate::store::jobs::state_name;
+use crate::training::job::JobState;
+
+/// Why an operation on the store failed; it then changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "PostgreSQL is not supported yet; until then the store's URL names an SQLite file: sqlite:data/polyhead.db"
+    )]
+    PostgresNotYet,
+    #[error(
+        "the store's URL must be `sqlite:` and the path of a file, without parameters: sqlite:data/polyhead.db"
+    )]
+    Url,
+    #[error("cannot {action} {}", path.display())]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot open the database {}", path.display())]
+    Open { path: PathBuf, source: sqlx::Error },
+    #[error("{} is in use by another polyhead; one process at a time may own an SQLite file", path.display())]
+    InUse { path: PathBuf },
+    #[error("{} is not an SQLite database", path.display())]
+    NotADatabase { path: PathBuf },
+    #[error("{} was written by a newer polyhead (it has migration {migration}, unknown here)", path.display())]
+    Newer { path: PathBuf, migration: i64 },
+    #[error("cannot bring the tables of {} up to date", path.display())]
+    Migrate { path: PathBuf, source: MigrateError },
+
+    #[error("could not {operation}")]
+    Database { operation: &'static str, source: sqlx::Error },
+    #[error("{record} in the store cannot be read: {cause}")]
+    Corrupt { record: String, cause: String },
+    #[error("{what} contains the character U+0000, which cannot be stored")]
+    NulCharacter { what: String },
+
+    #[error("there is no task {task:?}")]
+    UnknownTask { task: String },
+    #[error(
+        "task {task:?} already has head versions or examples for model {model:?} and labels {labels:?}; delete the task first to define it otherwise"
+    )]
+    TaskInUse { task: String, model: String, labels: Vec<String> },
+    #[error("task {task:?} was defined otherwise while the job was training it")]
+    TaskChanged { task: String },
+    #[error("job {job} does not train task {task:?}, so it cannot publish a version of it")]
+    NotTrained { job: String, task: String },
+
+    #[error("the queue is full: {max_queued} jobs are waiting")]
+    QueueFull { max_queued: u32 },
+    #[error("there is no job {job}")]
+    UnknownJob { job: String },
+    #[error("cannot {operation}: job {job} is {state}", state = state_name(*state))]
+    JobState { operation: &'static str, job: String, state: JobState },
+    #[error("epoch {epoch} of job {job} has a score that is not a finite number")]
+    NotFinite { job: String, epoch: u32 },
+}
+
+impl StoreError {
+    pub(super) fn corrupt(record: impl Into<String>, cause: impl Display) -> Self {
+        Self::Corrupt { record: record.into(), cause: cause.to_string() }
+    }
+}
+
+/// Says what the store was doing when the database refused.
+pub(super) trait During<T> {
+    fn during(self, operation: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> During<T> for Result<T, sqlx::Error> {
+    fn during(self, operation: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Database { operation, source })
+    }
+}

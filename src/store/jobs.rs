@@ -1,0 +1,259 @@
+//! The record of every job.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::store::error::{During, StoreError};
+use crate::store::{Store, placeholders, timestamp};
+use crate::training::job::{EpochReport, Example, Job, JobState};
+
+/// Which jobs [`Store::jobs`] lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobQuery {
+    /// At most this many.
+    pub limit: u32,
+    /// Only jobs older than the one with this id: the last id of the page before.
+    pub before: Option<String>,
+    pub state: Option<JobState>,
+}
+
+/// How many jobs are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    pub queued: i64,
+    pub running: i64,
+    pub succeeded: i64,
+    pub failed: i64,
+    pub cancelled: i64,
+}
+
+impl Store {
+    pub async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.reads)
+            .await
+            .during("read a job")?;
+        let rows: Vec<_> = row.into_iter().collect();
+        Ok(self.with_epochs(&rows).await?.pop())
+    }
+
+    /// A page of jobs, newest first.
+    pub async fn jobs(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM jobs WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR state = $2)
+             ORDER BY id DESC LIMIT $3",
+        )
+        .bind(&query.before)
+        .bind(query.state.map(state_name))
+        .bind(i64::from(query.limit))
+        .fetch_all(&self.reads)
+        .await
+        .during("list jobs")?;
+        self.with_epochs(&rows).await
+    }
+
+    pub async fn job_counts(&self) -> Result<JobCounts, StoreError> {
+        const OPERATION: &str = "count the jobs";
+        let rows = sqlx::query("SELECT state, COUNT(*) AS jobs FROM jobs GROUP BY state")
+            .fetch_all(&self.reads)
+            .await
+            .during(OPERATION)?;
+        let mut counts = JobCounts::default();
+        for row in rows {
+            let count = match state(row.try_get("state").during(OPERATION)?)? {
+                JobState::Queued => &mut counts.queued,
+                JobState::Running => &mut counts.running,
+                JobState::Succeeded => &mut counts.succeeded,
+                JobState::Failed => &mut counts.failed,
+                JobState::Cancelled => &mut counts.cancelled,
+            };
+            *count = row.try_get("jobs").during(OPERATION)?;
+        }
+        Ok(counts)
+    }
+
+    /// The examples that came with a job, in their order. None once the job has ended: those of a
+    /// succeeded job are among [`Store::examples`].
+    pub async fn job_examples(&self, id: &str) -> Result<Vec<Example>, StoreError> {
+        let rows = sqlx::query(JOB_EXAMPLES)
+            .bind(id)
+            .fetch_all(&self.reads)
+            .await
+            .during("read the examples of a job")?;
+        rows.iter().map(decode_example).collect()
+    }
+
+    async fn with_epochs(&self, rows: &[AnyRow]) -> Result<Vec<Job>, StoreError> {
+        const OPERATION: &str = "read the epochs of jobs";
+        let mut jobs = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        if jobs.is_empty() {
+            return Ok(jobs);
+        }
+        let sql = format!(
+            "SELECT job, report FROM job_epochs WHERE job IN {} ORDER BY epoch",
+            placeholders(1, jobs.len()),
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for job in &jobs {
+            query = query.bind(&job.id);
+        }
+        let mut epochs: BTreeMap<String, Vec<EpochReport>> = BTreeMap::new();
+        for row in query.fetch_all(&self.reads).await.during(OPERATION)? {
+            let job: String = row.try_get("job").during(OPERATION)?;
+            let report = from_json(&row, "report", "an epoch of job", &job)?;
+            epochs.entry(job).or_default().push(report);
+        }
+        for job in &mut jobs {
+            job.epochs = epochs.remove(&job.id).unwrap_or_default();
+        }
+        Ok(jobs)
+    }
+}
+
+/// Reads the examples of the job `$1`.
+pub(super) const JOB_EXAMPLES: &str =
+    "SELECT text, labels FROM job_examples WHERE job = $1 ORDER BY position";
+
+pub(super) fn decode_example(row: &AnyRow) -> Result<Example, StoreError> {
+    const OPERATION: &str = "read an example of a job";
+    let labels = serde_json::from_str(row.try_get("labels").during(OPERATION)?);
+    // Without serde's reason: it may quote a label.
+    let labels = labels.map_err(|_| StoreError::corrupt("the labels of an example", "no JSON"))?;
+    Ok(Example { text: row.try_get("text").during(OPERATION)?, labels })
+}
+
+/// Reads a row of `jobs`, all but its epochs.
+pub(super) fn decode(row: &AnyRow) -> Result<Job, StoreError> {
+    const OPERATION: &str = "read a job";
+    let id: String = row.try_get("id").during(OPERATION)?;
+    let moment = |column| -> Result<_, StoreError> {
+        let microseconds: Option<i64> = row.try_get(column).during(OPERATION)?;
+        microseconds.map(timestamp).transpose()
+    };
+    Ok(Job {
+        state: state(row.try_get("state").during(OPERATION)?)?,
+        spec: from_json(row, "spec", "the spec of job", &id)?,
+        examples: row.try_get("examples").during(OPERATION)?,
+        created_at: timestamp(row.try_get("created_at").during(OPERATION)?)?,
+        started_at: moment("started_at")?,
+        finished_at: moment("finished_at")?,
+        attempts: row.try_get("attempts").during(OPERATION)?,
+        epochs: Vec::new(),
+        published: from_json(row, "published", "the published versions of job", &id)?,
+        reason: row.try_get("reason").during(OPERATION)?,
+        id,
+    })
+}
+
+fn from_json<T: DeserializeOwned>(
+    row: &AnyRow,
+    column: &str,
+    what: &str,
+    job: &str,
+) -> Result<T, StoreError> {
+    let json: &str = row.try_get(column).during("read a job")?;
+    serde_json::from_str(json).map_err(|e| StoreError::corrupt(format!("{what} {job}"), e))
+}
+
+pub(super) fn state_name(state: JobState) -> &'static str {
+    match state {
+        JobState::Queued => "queued",
+        JobState::Running => "running",
+        JobState::Succeeded => "succeeded",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "cancelled",
+    }
+}
+
+pub(super) fn state(name: &str) -> Result<JobState, StoreError> {
+    Ok(match name {
+        "queued" => JobState::Queued,
+        "running" => JobState::Running,
+        "succeeded" => JobState::Succeeded,
+        "failed" => JobState::Failed,
+        "cancelled" => JobState::Cancelled,
+        other => {
+            return Err(StoreError::corrupt("a job", format!("no such state: {other}")));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::fixtures::*;
+    use crate::store::{JobCounts, JobQuery};
+    use crate::training::job::{EpochReport, JobState};
+
+    fn page(limit: u32, before: Option<&str>, state: Option<JobState>) -> JobQuery {
+        JobQuery { limit, before: before.map(Into::into), state }
+    }
+
+    #[tokio::test]
+    async fn pages_run_from_the_newest_job_to_the_oldest_without_gaps() {
+        let (_folder, store) = store().await;
+        let mut ids = Vec::new();
+        for _ in 0..7 {
+            ids.push(enqueue(&store, &spec(), &[]).await.id);
+        }
+        ids.reverse();
+        let mut seen: Vec<String> = Vec::new();
+        loop {
+            let query = page(3, seen.last().map(String::as_str), None);
+            let jobs = store.jobs(&query).await.unwrap();
+            if jobs.is_empty() {
+                break;
+            }
+            assert!(jobs.len() <= 3);
+            seen.extend(jobs.into_iter().map(|job| job.id));
+        }
+        assert_eq!(seen, ids);
+    }
+
+    #[tokio::test]
+    async fn a_page_may_be_limited_to_a_state_and_shows_each_jobs_own_epochs() {
+        let (_folder, store) = store().await;
+        let mut failed = Vec::new();
+        for number in 1..=2 {
+            let job = start(&store, &spec(), &[]).await;
+            let report = EpochReport { epoch: number, loss: 0.5, tasks: [].into() };
+            store.record_epoch(&job.id, &report).await.unwrap();
+            store.fail(&job.id, "for the test").await.unwrap();
+            failed.insert(0, (job.id, vec![report]));
+        }
+        enqueue(&store, &spec(), &[]).await;
+        let jobs = store.jobs(&page(10, None, Some(JobState::Failed))).await.unwrap();
+        let seen: Vec<_> = jobs.into_iter().map(|job| (job.id, job.epochs)).collect();
+        assert_eq!(seen, failed);
+        assert_eq!(store.jobs(&page(10, None, Some(JobState::Running))).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn jobs_are_counted_by_state() {
+        let (_folder, store) = store().await;
+        let ends = ["finish", "fail", "stop", "fail"];
+        for end in ends {
+            let job = start(&store, &spec(), &[]).await;
+            match end {
+                "finish" => drop(store.finish(&job.id, vec![]).await.unwrap()),
+                "fail" => store.fail(&job.id, "for the test").await.unwrap(),
+                _ => store.stop(&job.id, "for the test").await.unwrap(),
+            }
+        }
+        start(&store, &spec(), &[]).await;
+        enqueue(&store, &spec(), &[]).await;
+        enqueue(&store, &spec(), &[]).await;
+        let counts = store.job_counts().await.unwrap();
+        let expected = JobCounts { queued: 2, running: 1, succeeded: 1, failed: 2, cancelled: 1 };
+        assert_eq!(counts, expected);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_job_is_none() {
+        let (_folder, store) = store().await;
+        assert_eq!(store.job("nobody").await.unwrap(), None);
+    }
+}

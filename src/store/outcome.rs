@@ -1,0 +1,192 @@
+//! What a running job leaves behind: the reports of its epochs and its end. An ended job stays as
+//! it is.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AnyConnection, Row};
+
+use crate::store::error::{During, StoreError};
+use crate::store::jobs::{JOB_EXAMPLES, decode, decode_example, state, state_name};
+use crate::store::{NewVersion, Store, VersionInfo, examples, now, versions};
+use crate::training::job::{EpochReport, JobState};
+
+impl Store {
+    /// Adds the report of an epoch to a running job.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFinite`], as JSON knows no other numbers; [`StoreError::UnknownJob`];
+    /// [`StoreError::JobState`] when the job is not running.
+    pub async fn record_epoch(&self, job: &str, report: &EpochReport) -> Result<(), StoreError> {
+        const OPERATION: &str = "record an epoch";
+        if !is_finite(report) {
+            return Err(StoreError::NotFinite { job: job.to_owned(), epoch: report.epoch });
+        }
+        let mut tx = self.begin(OPERATION).await?;
+        let inserted = sqlx::query(
+            "INSERT INTO job_epochs (job, epoch, report)
+             SELECT id, $2, $3 FROM jobs WHERE id = $1 AND state = 'running'",
+        )
+        .bind(job)
+        .bind(i64::from(report.epoch))
+        .bind(serde_json::to_string(report).expect("a report always makes JSON"))
+        .execute(&mut *tx)
+        .await
+        .during(OPERATION)?;
+        if inserted.rows_affected() == 0 {
+            return Err(refusal(&mut tx, job, OPERATION).await);
+        }
+        tx.commit().await.during(OPERATION)
+    }
+
+    /// Ends a running job with success, all in one step: publishes `versions`, makes them live, and
+    /// adds the job's examples to those of the tasks that it trained.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running;
+    /// [`StoreError::NotTrained`] for a version of a frozen or foreign task;
+    /// [`StoreError::UnknownTask`] or [`StoreError::TaskChanged`] when a task was deleted or
+    /// defined otherwise in the meantime.
+    pub async fn finish(
+        &self,
+        job: &str,
+        versions: Vec<NewVersion>,
+    ) -> Result<Vec<VersionInfo>, StoreError> {
+        const OPERATION: &str = "finish a job";
+        let now = now();
+        let mut tx = self.begin(OPERATION).await?;
+        let row = sqlx::query(
+            "UPDATE jobs SET state = 'succeeded', finished_at = $2, reason = NULL
+             WHERE id = $1 AND state = 'running'
+             RETURNING *",
+        )
+        .bind(job)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await
+        .during(OPERATION)?;
+        let Some(row) = row else {
+            return Err(refusal(&mut tx, job, OPERATION).await);
+        };
+        let spec = decode(&row)?.spec;
+
+        let mut published = Vec::with_capacity(versions.len());
+        for version in versions {
+            let task = &version.task.name;
+            if !spec.tasks.contains(task) || spec.frozen.contains(task) {
+                let (job, task) = (job.to_owned(), task.clone());
+                return Err(StoreError::NotTrained { job, task });
+            }
+            published.push(versions::publish(&mut tx, version, job, now).await?);
+        }
+        let numbers: BTreeMap<_, _> = published.iter().map(|v| (&v.task, v.version)).collect();
+        sqlx::query("UPDATE jobs SET published = $2 WHERE id = $1")
+            .bind(job)
+            .bind(serde_json::to_string(&numbers).expect("names and numbers always make JSON"))
+            .execute(&mut *tx)
+            .await
+            .during(OPERATION)?;
+
+        let rows = sqlx::query(JOB_EXAMPLES).bind(job).fetch_all(&mut *tx).await;
+        let rows = rows.during(OPERATION)?;
+        let learnt = rows.iter().map(decode_example).collect::<Result<Vec<_>, _>>()?;
+        examples::merge(&mut tx, &spec, &learnt).await?;
+        drop_examples(&mut tx, job).await?;
+        tx.commit().await.during(OPERATION)?;
+        Ok(published)
+    }
+
+    /// Ends a running job as failed. Nothing of it is published or remembered.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running.
+    pub async fn fail(&self, job: &str, reason: &str) -> Result<(), StoreError> {
+        self.end_running(job, JobState::Failed, reason).await
+    }
+
+    /// Ends a running job as cancelled: its runner has stopped, because of [`Store::cancel`] or on
+    /// its own account. Nothing of it is published or remembered.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running.
+    pub async fn stop(&self, job: &str, reason: &str) -> Result<(), StoreError> {
+        self.end_running(job, JobState::Cancelled, reason).await
+    }
+
+    async fn end_running(&self, job: &str, to: JobState, why: &str) -> Result<(), StoreError> {
+        const OPERATION: &str = "end a job";
+        let mut tx = self.begin(OPERATION).await?;
+        end(&mut tx, job, JobState::Running, to, why).await?;
+        tx.commit().await.during(OPERATION)
+    }
+}
+
+/// Moves a job from the state it must be in to a final one other than success.
+pub(super) async fn end(
+    tx: &mut AnyConnection,
+    job: &str,
+    from: JobState,
+    to: JobState,
+    reason: &str,
+) -> Result<(), StoreError> {
+    const OPERATION: &str = "end a job";
+    let ended = sqlx::query(
+        "UPDATE jobs SET state = $3, reason = $4, finished_at = $5 WHERE id = $1 AND state = $2",
+    )
+    .bind(job)
+    .bind(state_name(from))
+    .bind(state_name(to))
+    .bind(storable(reason))
+    .bind(now())
+    .execute(&mut *tx)
+    .await
+    .during(OPERATION)?;
+    if ended.rows_affected() == 0 {
+        return Err(refusal(tx, job, OPERATION).await);
+    }
+    drop_examples(tx, job).await
+}
+
+/// The state of a job; an error if there is no such job.
+pub(super) async fn state_of(tx: &mut AnyConnection, job: &str) -> Result<JobState, StoreError> {
+    const OPERATION: &str = "read the state of a job";
+    let row = sqlx::query("SELECT state FROM jobs WHERE id = $1")
+        .bind(job)
+        .fetch_optional(tx)
+        .await
+        .during(OPERATION)?;
+    match row {
+        Some(row) => state(row.try_get("state").during(OPERATION)?),
+        None => Err(StoreError::UnknownJob { job: job.to_owned() }),
+    }
+}
+
+/// Why no row of `jobs` matched: the job is in another state, or there is none.
+pub(super) async fn refusal(
+    tx: &mut AnyConnection,
+    job: &str,
+    operation: &'static str,
+) -> StoreError {
+    match state_of(tx, job).await {
+        Ok(state) => StoreError::JobState { operation, job: job.to_owned(), state },
+        Err(error) => error,
+    }
+}
+
+/// A reason may quote anything; see [`StoreError::NulCharacter`].
+pub(super) fn storable(reason: &str) -> String {
+    reason.replace('\0', "\u{FFFD}")
+}
+
+async fn drop_examples(tx: &mut AnyConnection, job: &str) -> Result<(), StoreError> {
+    let deleted = sqlx::query("DELETE FROM job_examples WHERE job = $1").bind(job).execute(tx);
+    deleted.await.during("delete the examples of an ended job").map(drop)
+}
+
+fn is_finite(report: &EpochReport) -> bool {
+    let scores = report.tasks.values().flat_map(|t| [Some(t.train), t.validation]).flatten();
+    let mut numbers = scores.flat_map(|s| [s.loss, s.accuracy]).chain([report.loss]);
+    numbers.all(f64::is_finite)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! The bounded queue of jobs: in, out, out of turn, and back after a crash.
+//!
+//! Every transaction here first updates the one row of `job_queue`, so that they follow one another
+//! on every database: what one of them counts or picks stays true until it commits.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use crate::store::error::{During, StoreError};
+use crate::store::outcome::{end, refusal, state_of, storable};
+use crate::store::{ROWS_PER_INSERT, Store, jobs, now, placeholders, refuse_nul, timestamp};
+use crate::training::job::{Example, Job, JobSpec, JobState};
+
+/// What [`Store::cancel`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// The job was waiting and is cancelled.
+    Done,
+    /// The job is running; whoever runs it must stop and confirm with [`Store::stop`].
+    Requested,
+}
+
+/// What becomes of jobs that were running when the server died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// They go back to the queue, ahead of younger jobs, and start afresh.
+    Resume,
+    /// They fail, with the reason.
+    Fail,
+}
+
+/// The ids of the jobs that [`Store::recover`] found running, by what became of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    pub queued: Vec<String>,
+    pub failed: Vec<String>,
+    /// Jobs whose cancellation had been requested.
+    pub cancelled: Vec<String>,
+}
+
+impl Store {
+    /// Accepts a job with its examples: once this returns, no crash loses it.
+    ///
+    /// # Errors
+    /// [`StoreError::QueueFull`] when `max_queued` jobs are waiting already;
+    /// [`StoreError::NulCharacter`].
+    pub async fn enqueue(
+        &self,
+        id: &str,
+        spec: &JobSpec,
+        examples: &[Example],
+        max_queued: u32,
+    ) -> Result<Job, StoreError> {
+        const OPERATION: &str = "store a job";
+        for (index, example) in examples.iter().enumerate() {
+            refuse_nul(&format!("the text of examples[{index}]"), &example.text)?;
+            for label in example.labels.values() {
+                refuse_nul(&format!("a label of examples[{index}]"), label)?;
+            }
+        }
+        let created_at = now();
+        let mut tx = self.begin(OPERATION).await?;
+        take_turn(&mut tx).await?;
+        let waiting: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM jobs WHERE state = 'queued'")
+            .fetch_one(&mut *tx)
+            .await
+            .during(OPERATION)?;
+        if waiting >= i64::from(max_queued) {
+            return Err(StoreError::QueueFull { max_queued });
+        }
+        let count = i64::try_from(examples.len()).expect("a slice has fewer than 2^63 elements");
+        sqlx::query(
+            "INSERT INTO jobs (id, state, spec, examples, created_at, attempts, published)
+             VALUES ($1, 'queued', $2, $3, $4, 0, '{}')",
+        )
+        .bind(id)
+        .bind(serde_json::to_string(spec).expect("a spec always makes JSON"))
+        .bind(count)
+        .bind(created_at)
+        .execute(&mut *tx)
+        .await
+        .during(OPERATION)?;
+        insert_examples(&mut tx, id, examples).await?;
+        tx.commit().await.during(OPERATION)?;
+        Ok(Job {
+            id: id.to_owned(),
+            state: JobState::Queued,
+            spec: spec.clone(),
+            examples: count,
+            created_at: timestamp(created_at)?,
+            started_at: None,
+            finished_at: None,
+            attempts: 0,
+            epochs: Vec::new(),
+            published: BTreeMap::new(),
+            reason: None,
+        })
+    }
+
+    /// Starts the oldest waiting job, unless one is running already or none waits.
+    pub async fn claim_next(&self) -> Result<Option<Job>, StoreError> {
+        const OPERATION: &str = "start the next job";
+        let mut tx = self.begin(OPERATION).await?;
+        take_turn(&mut tx).await?;
+        let row = sqlx::query(
+            "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_at = $1
+             WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1)
+               AND state = 'queued'
+               AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running')
+             RETURNING *",
+        )
+        .bind(now())
+        .fetch_optional(&mut *tx)
+        .await
+        .during(OPERATION)?;
+        let job = row.as_ref().map(jobs::decode).transpose()?;
+        tx.commit().await.during(OPERATION)?;
+        Ok(job)
+    }
+
+    /// Cancels a waiting job at once; asks a running one to stop, durably: should the server die
+    /// before the job does, [`Store::recover`] cancels it.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job has ended.
+    pub async fn cancel(&self, id: &str, reason: &str) -> Result<Cancellation, StoreError> {
+        const OPERATION: &str = "cancel a job";
+        let mut tx = self.begin(OPERATION).await?;
+        take_turn(&mut tx).await?;
+        let cancellation = match state_of(&mut tx, id).await? {
+            JobState::Queued => {
+                end(&mut tx, id, JobState::Queued, JobState::Cancelled, reason).await?;
+                Cancellation::Done
+            }
+            JobState::Running => {
+                sqlx::query("UPDATE jobs SET reason = $2 WHERE id = $1 AND state = 'running'")
+                    .bind(id)
+                    .bind(storable(reason))
+                    .execute(&mut *tx)
+                    .await
+                    .during(OPERATION)?;
+                Cancellation::Requested
+            }
+            JobState::Succeeded | JobState::Failed | JobState::Cancelled => {
+                return Err(refusal(&mut tx, id, OPERATION).await);
+            }
+        };
+        tx.commit().await.during(OPERATION)?;
+        Ok(cancellation)
+    }
+
+    /// Settles the jobs that a server left running when it died. Call it once, before the first
+    /// claim. A job whose cancellation had been requested is cancelled under either policy.
+    pub async fn recover(&self, policy: Recovery) -> Result<Recovered, StoreError> {
+        const OPERATION: &str = "recover interrupted jobs";
+        let mut tx = self.begin(OPERATION).await?;
+        take_turn(&mut tx).await?;
+        let rows = sqlx::query("SELECT id, reason FROM jobs WHERE state = 'running' ORDER BY id")
+            .fetch_all(&mut *tx)
+            .await
+            .during(OPERATION)?;
+        let mut recovered = Recovered::default();
+        for row in rows {
+            let id: String = row.try_get("id").during(OPERATION)?;
+            let cancelled: Option<String> = row.try_get("reason").during(OPERATION)?;
+            match (cancelled, policy) {
+                (Some(reason), _) => {
+                    end(&mut tx, &id, JobState::Running, JobState::Cancelled, &reason).await?;
+                    recovered.cancelled.push(id);
+                }
+                (None, Recovery::Fail) => {
+                    let reason = "the server stopped while the job was running";
+                    end(&mut tx, &id, JobState::Running, JobState::Failed, reason).await?;
+                    recovered.failed.push(id);
+                }
+                (None, Recovery::Resume) => {
+                    requeue(&mut tx, &id).await?;
+                    recovered.queued.push(id);
+                }
+            }
+        }
+        tx.commit().await.during(OPERATION)?;
+        Ok(recovered)
+    }
+}
+
+/// Makes the transaction wait for the one before it.
+async fn take_turn(tx: &mut AnyConnection) -> Result<(), StoreError> {
+    let update = sqlx::query("UPDATE job_queue SET turn = turn + 1").execute(tx).await;
+    update.during("take a turn at the queue").map(drop)
+}
+
+async fn insert_examples(
+    tx: &mut AnyConnection,
+    job: &str,
+    examples: &[Example],
+) -> Result<(), StoreError> {
+    let mut position = 0_i64;
+    for chunk in examples.chunks(ROWS_PER_INSERT) {
+        let sql = format!(
+            "INSERT INTO job_examples (job, position, text, labels) VALUES {}",
+            placeholders(chunk.len(), 4),
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for example in chunk {
+            let labels = serde_json::to_string(&example.labels).expect("strings always make JSON");
+            query = query.bind(job).bind(position).bind(&example.text).bind(labels);
+            position += 1;
+        }
+        query.execute(&mut *tx).await.during("store the examples of a job")?;
+    }
+    Ok(())
+}
+
+/// Back to the queue, as if the job had never been started but for its attempts.
+async fn requeue(tx: &mut AnyConnection, job: &str) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE jobs SET state = 'queued', started_at = NULL WHERE id = $1 AND state = 'running'",
+        "DELETE FROM job_epochs WHERE job = $1",
+    ] {
+        let result = sqlx::query(statement).bind(job).execute(&mut *tx).await;
+        result.during("put a job back into the queue")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

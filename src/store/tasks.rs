@@ -1,0 +1,244 @@
+//! The definitions of tasks.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::heads::Task;
+use crate::store::error::{During, StoreError};
+use crate::store::{Store, examples, refuse_nul};
+
+/// What [`Store::put_task`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskChange {
+    Created,
+    /// The model or the labels were replaced.
+    Redefined,
+    Unchanged,
+}
+
+impl Store {
+    /// Defines a task. Its model and labels, in their order, are fixed from the first head version
+    /// or example on.
+    ///
+    /// # Errors
+    /// [`StoreError::TaskInUse`] when another definition is fixed.
+    pub async fn put_task(&self, task: &Task) -> Result<TaskChange, StoreError> {
+        const OPERATION: &str = "define a task";
+        refuse_nul("the task's name", &task.name)?;
+        refuse_nul("the task's model", &task.model)?;
+        for label in &task.labels {
+            refuse_nul("a label of the task", label)?;
+        }
+        let labels = serde_json::to_string(&task.labels).expect("strings always make JSON");
+        let mut tx = self.begin(OPERATION).await?;
+        let inserted = sqlx::query(
+            "INSERT INTO tasks (name, model, labels, last_version) VALUES ($1, $2, $3, 0)
+             ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(&task.name)
+        .bind(&task.model)
+        .bind(&labels)
+        .execute(&mut *tx)
+        .await
+        .during(OPERATION)?;
+        let change = if inserted.rows_affected() == 1 {
+            TaskChange::Created
+        } else {
+            let row = sqlx::query("SELECT name, model, labels FROM tasks WHERE name = $1")
+                .bind(&task.name)
+                .fetch_one(&mut *tx)
+                .await
+                .during(OPERATION)?;
+            let current = decode(&row)?;
+            if current == *task {
+                TaskChange::Unchanged
+            } else {
+                let redefined = sqlx::query(
+                    "UPDATE tasks SET model = $2, labels = $3 WHERE name = $1 AND last_version = 0
+                     AND NOT EXISTS (SELECT 1 FROM example_labels WHERE task = $1)",
+                )
+                .bind(&task.name)
+                .bind(&task.model)
+                .bind(&labels)
+                .execute(&mut *tx)
+                .await
+                .during(OPERATION)?;
+                if redefined.rows_affected() == 0 {
+                    let Task { name: task, model, labels } = current;
+                    return Err(StoreError::TaskInUse { task, model, labels });
+                }
+                TaskChange::Redefined
+            }
+        };
+        tx.commit().await.during(OPERATION)?;
+        Ok(change)
+    }
+
+    /// All tasks, by name.
+    pub async fn tasks(&self) -> Result<Vec<Task>, StoreError> {
+        let rows = sqlx::query("SELECT name, model, labels FROM tasks")
+            .fetch_all(&self.reads)
+            .await
+            .during("list the tasks")?;
+        let mut tasks = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        // Not in SQL: databases collate differently.
+        tasks.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tasks)
+    }
+
+    pub async fn task(&self, name: &str) -> Result<Option<Task>, StoreError> {
+        let row = sqlx::query("SELECT name, model, labels FROM tasks WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.reads)
+            .await
+            .during("read a task")?;
+        row.as_ref().map(decode).transpose()
+    }
+
+    /// Removes a task with its head versions and the labels that examples carry for it. A task of
+    /// the same name may be defined later; its versions count from 1 again.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownTask`].
+    pub async fn delete_task(&self, name: &str) -> Result<(), StoreError> {
+        const OPERATION: &str = "delete a task";
+        let mut tx = self.begin(OPERATION).await?;
+        for delete in [
+            "DELETE FROM live_versions WHERE task = $1",
+            "DELETE FROM head_versions WHERE task = $1",
+        ] {
+            sqlx::query(delete).bind(name).execute(&mut *tx).await.during(OPERATION)?;
+        }
+        examples::forget(&mut tx, [name]).await?;
+        let deleted = sqlx::query("DELETE FROM tasks WHERE name = $1")
+            .bind(name)
+            .execute(&mut *tx)
+            .await
+            .during(OPERATION)?;
+        if deleted.rows_affected() == 0 {
+            return Err(StoreError::UnknownTask { task: name.to_owned() });
+        }
+        tx.commit().await.during(OPERATION)
+    }
+}
+
+/// Reads the columns `name`, `model` and `labels`.
+pub(super) fn decode(row: &AnyRow) -> Result<Task, StoreError> {
+    const OPERATION: &str = "read a task";
+    let name: String = row.try_get("name").during(OPERATION)?;
+    let labels: &str = row.try_get("labels").during(OPERATION)?;
+    let labels = serde_json::from_str(labels)
+        .map_err(|e| StoreError::corrupt(format!("the label list of task {name:?}"), e))?;
+    Ok(Task { model: row.try_get("model").during(OPERATION)?, name, labels })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::fixtures::*;
+    use crate::store::{StoreError, TaskChange};
+
+    #[tokio::test]
+    async fn tasks_are_listed_by_name_with_their_labels_in_order() {
+        let (_folder, store) = store_with_tasks().await;
+        assert_eq!(store.tasks().await.unwrap(), [sentiment(), topic()]);
+        assert_eq!(store.task("topic").await.unwrap(), Some(topic()));
+        assert_eq!(store.task("Topic").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn defining_a_task_twice_changes_nothing() {
+        let (_folder, store) = store().await;
+        assert_eq!(store.put_task(&topic()).await.unwrap(), TaskChange::Created);
+        assert_eq!(store.put_task(&topic()).await.unwrap(), TaskChange::Unchanged);
+        assert_eq!(store.tasks().await.unwrap(), [topic()]);
+    }
+
+    #[tokio::test]
+    async fn an_untrained_task_may_be_redefined() {
+        let (_folder, store) = store_with_tasks().await;
+        let other = task("topic", &["Sport", "Weather"]);
+        assert_eq!(store.put_task(&other).await.unwrap(), TaskChange::Redefined);
+        assert_eq!(store.task("topic").await.unwrap(), Some(other));
+    }
+
+    #[tokio::test]
+    async fn a_task_with_versions_keeps_its_labels_and_their_order() {
+        let (_folder, store) = store_with_tasks().await;
+        let job = start(&store, &spec(), &[]).await;
+        store.finish(&job.id, vec![new_version(topic(), b"w")]).await.unwrap();
+        let mut reversed = topic();
+        reversed.labels.reverse();
+        let mut moved = topic();
+        moved.model = "bert".into();
+        for other in [reversed, moved, task("topic", &["Sport"])] {
+            match store.put_task(&other).await {
+                Err(StoreError::TaskInUse { task, labels, .. }) => {
+                    assert_eq!((task, labels), ("topic".into(), topic().labels));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(store.put_task(&topic()).await.unwrap(), TaskChange::Unchanged);
+    }
+
+    #[tokio::test]
+    async fn a_task_with_examples_keeps_its_labels() {
+        let (_folder, store) = store_with_tasks().await;
+        let job = start(&store, &spec(), &[example("a", &[("topic", "Finance")])]).await;
+        store.finish(&job.id, vec![]).await.unwrap();
+        let refused = store.put_task(&task("topic", &["Sport"])).await;
+        assert!(matches!(refused, Err(StoreError::TaskInUse { .. })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn deleting_a_task_removes_its_versions_and_labels_and_nothing_else() {
+        let (_folder, store) = store_with_tasks().await;
+        let both = example("a", &[("topic", "Finance"), ("sentiment", "Negative")]);
+        let one = example("b", &[("topic", "Technology")]);
+        let job = start(&store, &spec(), &[both, one]).await;
+        let versions = vec![new_version(topic(), b"t"), new_version(sentiment(), b"s")];
+        store.finish(&job.id, versions).await.unwrap();
+        let job = start(&store, &spec(), &[]).await;
+        let child = new_version(topic(), b"t2");
+        let child = crate::store::NewVersion { parent: Some(1), ..child };
+        store.finish(&job.id, vec![child]).await.unwrap();
+
+        store.delete_task("topic").await.unwrap();
+        assert_eq!(store.tasks().await.unwrap(), [sentiment()]);
+        assert_eq!(store.versions("topic").await.unwrap(), []);
+        let live = store.live_versions().await.unwrap();
+        assert_eq!(live.iter().map(|v| v.info.task.as_str()).collect::<Vec<_>>(), ["sentiment"]);
+        let tasks = ["sentiment".into(), "topic".into()].into();
+        let left = store.examples(&tasks).await.unwrap();
+        assert_eq!(left, [example("a", &[("sentiment", "Negative")])]);
+        assert_eq!(store.job(&job.id).await.unwrap().unwrap().published["topic"], 2);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_task_may_start_again_with_other_labels() {
+        let (_folder, store) = store_with_tasks().await;
+        let job = start(&store, &spec(), &[]).await;
+        store.finish(&job.id, vec![new_version(topic(), b"w")]).await.unwrap();
+        store.delete_task("topic").await.unwrap();
+        let other = task("topic", &["Sport", "Weather"]);
+        assert_eq!(store.put_task(&other).await.unwrap(), TaskChange::Created);
+        assert_eq!(store.versions("topic").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn deleting_a_task_that_does_not_exist_is_an_error() {
+        let (_folder, store) = store().await;
+        let refused = store.delete_task("topic").await;
+        assert!(matches!(refused, Err(StoreError::UnknownTask { task }) if task == "topic"));
+    }
+
+    #[tokio::test]
+    async fn names_and_labels_with_nul_are_refused() {
+        let (_folder, store) = store().await;
+        for odd in [task("to\0pic", &["A"]), task("topic", &["A", "B\0"])] {
+            let refused = store.put_task(&odd).await;
+            assert!(matches!(refused, Err(StoreError::NulCharacter { .. })), "{refused:?}");
+        }
+        assert_eq!(store.tasks().await.unwrap(), []);
+    }
+}

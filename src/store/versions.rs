@@ -1,0 +1,225 @@
+//! Head versions and which of them are live.
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use crate::heads::Task;
+use crate::store::error::{During, StoreError};
+use crate::store::{Store, tasks, timestamp};
+
+/// Trained weights that are not published yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewVersion {
+    /// The task as it was when the weights were fit; publishing fails if it is another one by then.
+    pub task: Task,
+    /// Identifies the encoder whose embeddings the weights were fit on.
+    pub encoder: String,
+    /// The version that the fit started from.
+    pub parent: Option<i64>,
+    /// Opaque to the store.
+    pub weights: Vec<u8>,
+}
+
+/// What is known of a head version besides its weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionInfo {
+    pub task: String,
+    /// Counts from 1 in each task.
+    pub version: i64,
+    pub encoder: String,
+    pub parent: Option<i64>,
+    /// The job that made the version.
+    pub job: Option<String>,
+    pub created_at: Timestamp,
+    /// Whether this is the version of the task that answers.
+    pub live: bool,
+}
+
+/// A head version with its weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVersion {
+    pub info: VersionInfo,
+    /// The bytes that were published.
+    pub weights: Vec<u8>,
+}
+
+impl Store {
+    /// All versions of a task, newest first; none if there is no such task.
+    pub async fn versions(&self, task: &str) -> Result<Vec<VersionInfo>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT v.task, v.version, v.encoder, v.parent, v.job, v.created_at,
+                    l.version AS live_version
+             FROM head_versions v LEFT JOIN live_versions l ON l.task = v.task
+             WHERE v.task = $1 ORDER BY v.version DESC",
+        )
+        .bind(task)
+        .fetch_all(&self.reads)
+        .await
+        .during("list the versions of a task")?;
+        rows.iter().map(decode_info).collect()
+    }
+
+    pub async fn version(
+        &self,
+        task: &str,
+        version: i64,
+    ) -> Result<Option<StoredVersion>, StoreError> {
+        let row = sqlx::query(
+            "SELECT v.*, l.version AS live_version
+             FROM head_versions v LEFT JOIN live_versions l ON l.task = v.task
+             WHERE v.task = $1 AND v.version = $2",
+        )
+        .bind(task)
+        .bind(version)
+        .fetch_optional(&self.reads)
+        .await
+        .during("read a head version")?;
+        row.as_ref().map(decode).transpose()
+    }
+
+    /// The live version of every task that has one, in no particular order.
+    pub async fn live_versions(&self) -> Result<Vec<StoredVersion>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT v.*, l.version AS live_version
+             FROM live_versions l
+             JOIN head_versions v ON v.task = l.task AND v.version = l.version",
+        )
+        .fetch_all(&self.reads)
+        .await
+        .during("read the live head versions")?;
+        rows.iter().map(decode).collect()
+    }
+}
+
+/// Stores `new` under the task's next number and makes it live.
+pub(super) async fn publish(
+    tx: &mut AnyConnection,
+    new: NewVersion,
+    job: &str,
+    now: i64,
+) -> Result<VersionInfo, StoreError> {
+    const OPERATION: &str = "publish a head version";
+    // The update comes first: it locks the task against a second publisher.
+    let row = sqlx::query(
+        "UPDATE tasks SET last_version = last_version + 1 WHERE name = $1
+         RETURNING name, model, labels, last_version",
+    )
+    .bind(&new.task.name)
+    .fetch_optional(&mut *tx)
+    .await
+    .during(OPERATION)?;
+    let Some(row) = row else {
+        return Err(StoreError::UnknownTask { task: new.task.name });
+    };
+    if tasks::decode(&row)? != new.task {
+        return Err(StoreError::TaskChanged { task: new.task.name });
+    }
+    let version: i64 = row.try_get("last_version").during(OPERATION)?;
+    sqlx::query(
+        "INSERT INTO head_versions (task, version, encoder, parent, job, created_at, weights)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&new.task.name)
+    .bind(version)
+    .bind(&new.encoder)
+    .bind(new.parent)
+    .bind(job)
+    .bind(now)
+    .bind(new.weights)
+    .execute(&mut *tx)
+    .await
+    .during(OPERATION)?;
+    sqlx::query(
+        "INSERT INTO live_versions (task, version) VALUES ($1, $2)
+         ON CONFLICT (task) DO UPDATE SET version = excluded.version",
+    )
+    .bind(&new.task.name)
+    .bind(version)
+    .execute(&mut *tx)
+    .await
+    .during(OPERATION)?;
+    Ok(VersionInfo {
+        task: new.task.name,
+        version,
+        encoder: new.encoder,
+        parent: new.parent,
+        job: Some(job.to_owned()),
+        created_at: timestamp(now)?,
+        live: true,
+    })
+}
+
+fn decode(row: &AnyRow) -> Result<StoredVersion, StoreError> {
+    let weights = row.try_get("weights").during("read the weights of a head version")?;
+    Ok(StoredVersion { info: decode_info(row)?, weights })
+}
+
+fn decode_info(row: &AnyRow) -> Result<VersionInfo, StoreError> {
+    const OPERATION: &str = "read a head version";
+    let version = row.try_get("version").during(OPERATION)?;
+    let live_version: Option<i64> = row.try_get("live_version").during(OPERATION)?;
+    Ok(VersionInfo {
+        task: row.try_get("task").during(OPERATION)?,
+        version,
+        encoder: row.try_get("encoder").during(OPERATION)?,
+        parent: row.try_get("parent").during(OPERATION)?,
+        job: row.try_get("job").during(OPERATION)?,
+        created_at: timestamp(row.try_get("created_at").during(OPERATION)?)?,
+        live: live_version == Some(version),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::NewVersion;
+    use crate::store::fixtures::*;
+
+    #[tokio::test]
+    async fn versions_count_from_one_and_the_newest_is_live() {
+        let (_folder, store) = store_with_tasks().await;
+        for (number, weights) in [(1, b"first"), (2, b"other")] {
+            let job = start(&store, &spec(), &[]).await;
+            let published = store.finish(&job.id, vec![new_version(topic(), weights)]).await;
+            assert_eq!(published.unwrap()[0].version, number);
+        }
+        let versions = store.versions("topic").await.unwrap();
+        let seen: Vec<_> = versions.iter().map(|v| (v.version, v.live)).collect();
+        assert_eq!(seen, [(2, true), (1, false)]);
+        assert_eq!(store.versions("sentiment").await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_version_stays_as_it_was_published() {
+        let (_folder, store) = store_with_tasks().await;
+        let weights: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        let job = start(&store, &spec(), &[]).await;
+        let published = store.finish(&job.id, vec![new_version(topic(), &weights)]).await.unwrap();
+        let before = store.version("topic", 1).await.unwrap().unwrap();
+        assert_eq!((&before.info, &before.weights), (&published[0], &weights));
+
+        let next = start(&store, &spec(), &[]).await;
+        let child = NewVersion { parent: Some(1), ..new_version(topic(), b"new") };
+        store.finish(&next.id, vec![child]).await.unwrap();
+        let mut after = store.version("topic", 1).await.unwrap().unwrap();
+        assert!(!std::mem::replace(&mut after.info.live, true));
+        assert_eq!(after, before);
+        let child = store.version("topic", 2).await.unwrap().unwrap();
+        assert_eq!((child.info.parent, child.info.job), (Some(1), Some(next.id)));
+        assert_eq!(store.version("topic", 3).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn the_live_version_of_every_trained_task_is_read_at_once() {
+        let (_folder, store) = store_with_tasks().await;
+        assert_eq!(store.live_versions().await.unwrap(), []);
+        for weights in [[1_u8, 2], [3, 4]] {
+            let job = start(&store, &spec(), &[]).await;
+            store.finish(&job.id, vec![new_version(sentiment(), &weights)]).await.unwrap();
+        }
+        let live = store.live_versions().await.unwrap();
+        assert_eq!(live.len(), 1);
+        assert_eq!((live[0].info.version, live[0].info.live), (2, true));
+        assert_eq!(live[0].weights, [3, 4]);
+    }
+}
