@@ -4,6 +4,13 @@
 //! what is allowed. [`Config::load`] reads such a file, lets the environment override any key of it,
 //! and reports everything that is wrong at once.
 
+mod environment;
+mod key;
+mod load;
+mod problem;
+mod rules;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::BTreeMap;
@@ -15,6 +22,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::folder::Pooling;
+use crate::heads::task::{Task, TaskLimits};
+use crate::telemetry::LogFilter;
+
+pub use environment::variables;
+pub use problem::{ConfigError, Problem};
 
 /// Everything that an operator can set. Relative paths start at the process's working directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,8 +74,8 @@ pub struct ShutdownConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     pub format: LogFormat,
-    /// Directives of `tracing_subscriber::EnvFilter`: a level, or `target=level`, comma-separated.
-    pub level: String,
+    #[serde(deserialize_with = "text::log_filter")]
+    pub level: LogFilter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,18 +188,6 @@ pub enum Precision {
     Int8,
 }
 
-impl Precision {
-    /// As users write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Fp32 => "fp32",
-            Self::Bf16 => "bf16",
-            Self::Int8 => "int8",
-        }
-    }
-}
-
 /// Where a model's forward pass runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -208,6 +208,27 @@ pub struct TaskConfig {
     /// At least two once loaded, in the order of the head's output units.
     #[serde(default)]
     pub labels: Vec<String>,
+}
+
+impl Config {
+    /// The tasks that the configuration declares, in the order of their names.
+    pub fn declared_tasks(&self) -> Vec<Task> {
+        self.tasks
+            .iter()
+            .map(|(name, task)| Task {
+                name: name.clone(),
+                model: task.model.as_ref().unwrap_or(&self.default_model).clone(),
+                labels: task.labels.clone(),
+            })
+            .collect()
+    }
+}
+
+impl LimitsConfig {
+    /// What bounds a task, declared here or made over HTTP.
+    pub fn task_limits(&self) -> TaskLimits {
+        TaskLimits { labels: self.labels_per_task.get(), label_bytes: self.label_bytes.get() }
+    }
 }
 
 impl RuntimeConfig {
@@ -273,28 +294,19 @@ impl Default for ServerConfig {
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self {
-            delay: Duration::ZERO,
-            grace: Duration::from_secs(20),
-        }
+        Self { delay: Duration::ZERO, grace: Duration::from_secs(20) }
     }
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            level: "info".to_owned(),
-        }
+        Self { format: LogFormat::Text, level: LogFilter::default() }
     }
 }
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        Self {
-            library: PathBuf::from("lib/libonnxruntime.so"),
-            workers: 0,
-        }
+        Self { library: PathBuf::from("lib/libonnxruntime.so"), workers: 0 }
     }
 }
 
@@ -325,19 +337,13 @@ impl Default for LimitsConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self {
-            url: "sqlite://data/polyhead.db".to_owned(),
-        }
+        Self { url: "sqlite://data/polyhead.db".to_owned() }
     }
 }
 
 impl Default for TrainingConfig {
     fn default() -> Self {
-        Self {
-            queued_jobs: count::<16>(),
-            on_restart: OnRestart::Resume,
-            serve_untrained: false,
-        }
+        Self { queued_jobs: count::<16>(), on_restart: OnRestart::Resume, serve_untrained: false }
     }
 }
 

@@ -8,12 +8,16 @@ use std::str::FromStr;
 use serde::Deserializer;
 use serde::de::{self, Unexpected, Visitor};
 
+use crate::telemetry::LogFilter;
+
 /// `127.0.0.1:8080`, `[::]:80`.
 pub fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    parse(
-        deserializer,
-        r#"an IP address and a port, such as "127.0.0.1:8080" or "[::]:80""#,
-    )
+    parse(deserializer, r#"an IP address and a port, such as "127.0.0.1:8080" or "[::]:80""#)
+}
+
+/// `info`, `info,polyhead::http=debug`.
+pub fn log_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFilter, D::Error> {
+    parse(deserializer, LogFilter::EXPECTED)
 }
 
 /// `30s`, `250ms`, `1m 30s`.
@@ -50,8 +54,7 @@ fn parse<'de, D: Deserializer<'de>, T: FromStr>(
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-            text.parse()
-                .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
         }
     }
 

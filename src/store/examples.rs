@@ -59,7 +59,7 @@ pub(super) async fn merge(
 ) -> Result<(), StoreError> {
     let trained: BTreeSet<&str> = spec.tasks.difference(&spec.frozen).map(String::as_str).collect();
     if spec.mode == Mode::Replace {
-        forget(tx, trained.iter().copied()).await?;
+        forget(tx, &trained.iter().copied().collect::<Vec<_>>()).await?;
     }
     let mut hashes: HashMap<&str, String> = HashMap::new();
     let mut texts: Vec<(&str, String)> = Vec::new();
@@ -84,7 +84,7 @@ pub(super) async fn merge(
 /// Removes the labels for `tasks`, and the texts that are then without any.
 pub(super) async fn forget(
     tx: &mut AnyConnection,
-    tasks: impl IntoIterator<Item = &str>,
+    tasks: &[&str],
 ) -> Result<(), StoreError> {
     const OPERATION: &str = "forget the examples of a task";
     for task in tasks {

@@ -109,7 +109,7 @@ impl Store {
         ] {
             sqlx::query(delete).bind(name).execute(&mut *tx).await.during(OPERATION)?;
         }
-        examples::forget(&mut tx, [name]).await?;
+        examples::forget(&mut tx, &[name]).await?;
         let deleted = sqlx::query("DELETE FROM tasks WHERE name = $1")
             .bind(name)
             .execute(&mut *tx)

@@ -1,0 +1,179 @@
+//! What no single value's type can say: ranges, names, files and references between keys.
+
+use std::path::{Component, Path};
+
+use crate::config::key::Key;
+use crate::config::{Config, ModelConfig};
+use crate::heads::task::{check_labels, check_name};
+use crate::name;
+
+/// A broken rule.
+pub struct Violation {
+    pub key: Key,
+    /// Further keys that the rule looks at. If any of them, or the key itself, could not be read,
+    /// their values are not what the operator meant, and the violation means nothing.
+    pub depends_on: Vec<Key>,
+    /// What was found and what is allowed.
+    pub message: String,
+}
+
+/// Every broken rule.
+pub fn violations(config: &Config) -> Vec<Violation> {
+    [server(config), limits(config), files(config), models(config), tasks(config)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn server(config: &Config) -> Vec<Violation> {
+    let wrong = config.server.request_timeout.is_zero();
+    let violation = Violation::at(
+        Key::from(["server", "request_timeout"]),
+        "found no time at all, allowed: more than \"0s\", such as \"30s\"".to_owned(),
+    );
+    wrong.then_some(violation).into_iter().collect()
+}
+
+fn limits(config: &Config) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let (tokens, queue) = (config.limits.tokens_per_request, config.batching.queue_tokens);
+    if tokens > queue {
+        let message = format!(
+            "found {tokens}, allowed: at most {queue}, which is batching.queue_tokens: a larger request could never be admitted"
+        );
+        violations.push(Violation {
+            key: Key::from(["limits", "tokens_per_request"]),
+            depends_on: vec![Key::from(["batching", "queue_tokens"])],
+            message,
+        });
+    }
+    let labels = config.limits.labels_per_task.get();
+    if labels < 2 {
+        violations.push(Violation::at(
+            Key::from(["limits", "labels_per_task"]),
+            format!("found {labels}, allowed: a whole number of at least 2, as every task has two labels or more"),
+        ));
+    }
+    violations
+}
+
+fn files(config: &Config) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    if config.runtime.library.as_os_str().is_empty() {
+        violations.push(Violation::at(
+            Key::from(["runtime", "library"]),
+            "found \"\", allowed: the path of ONNX Runtime's shared library".to_owned(),
+        ));
+    }
+    // The URL itself is not shown: it may hold a password.
+    let scheme = config.store.url.split_once(':').map(|(scheme, _)| scheme);
+    if scheme != Some("sqlite") {
+        let found = scheme
+            .map_or_else(|| "no scheme".to_owned(), |scheme| format!("the scheme {scheme:?}"));
+        violations.push(Violation::at(
+            Key::from(["store", "url"]),
+            format!(
+                "found {found}, allowed: a URL of SQLite, such as \"sqlite://data/polyhead.db\""
+            ),
+        ));
+    }
+    violations
+}
+
+fn models(config: &Config) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    if config.models.is_empty() {
+        violations.push(Violation::at(
+            Key::from(["models"]),
+            "found none, allowed: at least one [models.NAME] with its path".to_owned(),
+        ));
+    } else if !config.models.contains_key(&config.default_model) {
+        violations.push(dangling(Key::from(["default_model"]), &config.default_model, config));
+    }
+    for (name, model) in &config.models {
+        let key = Key::from(["models", name]);
+        if !name::is_valid(name) {
+            violations.push(Violation::at(
+                key.clone(),
+                format!("found the name {name:?}, allowed: {}", name::ALLOWED),
+            ));
+        }
+        violations.extend(model_files(&key, model));
+    }
+    violations
+}
+
+fn model_files(key: &Key, model: &ModelConfig) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    if model.path.as_os_str().is_empty() {
+        violations.push(Violation::at(
+            key.child("path"),
+            "found none, allowed: the path of a folder in the sentence-transformers layout"
+                .to_owned(),
+        ));
+    }
+    if let Some(file) = model.file.as_ref().filter(|file| !is_weights_file(file)) {
+        violations.push(Violation::at(
+            key.child("file"),
+            format!("found {file:?}, allowed: the path of an .onnx or .safetensors file inside the model's folder"),
+        ));
+    }
+    violations
+}
+
+fn is_weights_file(file: &Path) -> bool {
+    file.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
+        && file
+            .extension()
+            .is_some_and(|extension| extension == "onnx" || extension == "safetensors")
+}
+
+fn tasks(config: &Config) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let (count, allowed) = (config.tasks.len(), config.limits.tasks.get());
+    if count > allowed {
+        violations.push(Violation {
+            key: Key::from(["tasks"]),
+            depends_on: vec![Key::from(["limits", "tasks"])],
+            message: format!("found {count}, allowed: at most {allowed}, which is limits.tasks"),
+        });
+    }
+    for (name, task) in &config.tasks {
+        let key = Key::from(["tasks", name]);
+        if let Err(error) = check_name(name) {
+            violations.push(Violation::at(key.clone(), error.to_string()));
+        }
+        if let Some(model) = task.model.as_ref().filter(|model| !config.models.contains_key(*model))
+        {
+            violations.push(dangling(key.child("model"), model, config));
+        }
+        if let Err(error) = check_labels(&task.labels, &config.limits.task_limits()) {
+            violations.push(Violation {
+                key: key.child("labels"),
+                depends_on: vec![
+                    Key::from(["limits", "labels_per_task"]),
+                    Key::from(["limits", "label_bytes"]),
+                ],
+                message: error.to_string(),
+            });
+        }
+    }
+    violations
+}
+
+/// A key that names a model that is not there.
+fn dangling(key: Key, model: &str, config: &Config) -> Violation {
+    let models =
+        config.models.keys().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    Violation {
+        key: key,
+        depends_on: vec![Key::from(["models", model])],
+        message: format!("found {model:?}, which is no model here, allowed: {models}"),
+    }
+}
+
+impl Violation {
+    fn at(key: Key, message: String) -> Self {
+        Self { key, depends_on: Vec::new(), message }
+    }
+}
