@@ -1,3 +1,4 @@
-//! The service in-process: real models, real store, real HTTP over a port that the system chose.
+//! The service in-process: real models, a real store, real HTTP over a port that the system chose.
 
-mod encoder;
+mod app;
+mod embed;
