@@ -151,7 +151,7 @@ impl App {
         let drained = drain(vec![server, trainer], grace).await;
         state.store.close().await;
         // Joining waits for what the workers have in hand, which is one micro-batch each.
-        if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
+        if tokio::task::spawn_blocking(move || drop(engine)).await.is_err() {
             tracing::error!("a worker thread could not be joined");
         }
         match fault {

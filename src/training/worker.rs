@@ -109,6 +109,8 @@ impl Trainer {
                 }
             }
         }
+        // Those who watch jobs that will not run any more have to look up.
+        self.changed().await;
     }
 
     async fn claim(
