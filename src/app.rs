@@ -32,7 +32,9 @@ pub enum AppError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Version(#[from] VersionError),
-    #[error("task {task:?} is on model {model:?}, which is not in the configuration; serve it again or remove the task")]
+    #[error(
+        "task {task:?} is on model {model:?}, which is not in the configuration; serve it again or remove the task"
+    )]
     TaskWithoutModel { task: String, model: String },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },

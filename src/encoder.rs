@@ -169,7 +169,7 @@ pub enum LoadError {
     NoPooling(String),
     #[error(
         "model {model}: precision {asked} was asked for, but {} gives {found}; allowed here: auto, {found}",
-        file.display(), asked = format!("{asked:?}").to_lowercase(), found = found.as_str()
+        file.display(), asked = asked.as_str(), found = found.as_str()
     )]
     Precision { model: String, asked: Precision, file: PathBuf, found: GraphPrecision },
     #[error("model {0}: normalize = false was asked for, but the graph normalises by itself")]

@@ -46,8 +46,9 @@ impl LogFilter {
 }
 
 impl Default for LogFilter {
+    /// ONNX Runtime is held back: at `info` it tells several hundred lines a session.
     fn default() -> Self {
-        Self("info".to_owned())
+        Self("info,ort=warn".to_owned())
     }
 }
 
@@ -57,9 +58,9 @@ impl FromStr for LogFilter {
     fn from_str(directives: &str) -> Result<Self, LogFilterError> {
         let wrong = |directive: &str| LogFilterError { directive: directive.to_owned() };
         for directive in directives.split(',') {
-            let level_or_compound =
-                directive.contains(['=', '[']) || directive.parse::<LevelFilter>().is_ok();
-            if !level_or_compound || EnvFilter::try_new(directive).is_err() {
+            let is_level = !directive.is_empty() && directive.parse::<LevelFilter>().is_ok();
+            let names_a_target = directive.contains(['=', '[']);
+            if !(is_level || names_a_target) || EnvFilter::try_new(directive).is_err() {
                 return Err(wrong(directive));
             }
         }

@@ -57,8 +57,8 @@ pub fn is_section(key: &Key) -> bool {
 
 fn read(path: &Path) -> Result<Table, ConfigError> {
     let text = fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    text.parse().map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })
+        .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+    text.parse().map_err(|error| ConfigError::Syntax { path: path.to_owned(), error })
 }
 
 fn defaults() -> Table {
@@ -148,7 +148,7 @@ impl Reader<'_> {
             let (misfit, allowed) = message.rsplit_once(", expected ").unwrap_or(("", message));
             let unknown = misfit.starts_with("unknown field");
             let what = if unknown {
-                format!("unknown key {}", key.last())
+                format!("unknown key {:?}", key.last())
             } else {
                 format!("found {found}")
             };
@@ -179,10 +179,10 @@ impl Reader<'_> {
     }
 }
 
-/// A value as the file would have it, shortened.
+/// A value as the file would have it, on one line and shortened.
 fn shown(value: &Value) -> String {
     const LONGEST: usize = 80;
-    let text = value.to_string();
+    let text = value.to_string().replace('\n', "\\n");
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

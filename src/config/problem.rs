@@ -11,12 +11,12 @@ use crate::config::key::Key;
 /// Why there is no configuration to run with.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    #[error("cannot read the configuration {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    /// The source shows the line, the column and the text there.
-    #[error("{} is not valid TOML: {source}", path.display())]
-    Syntax { path: PathBuf, source: toml::de::Error },
-    /// Everything that is wrong with keys and values; not empty.
+    #[error("cannot read the configuration {}: {error}", path.display())]
+    Read { path: PathBuf, error: io::Error },
+    /// The error shows the line, the column and the text there.
+    #[error("{} is not valid TOML: {error}", path.display())]
+    Syntax { path: PathBuf, error: toml::de::Error },
+    /// Everything that is wrong with keys and values, in the order of the keys; not empty.
     #[error("{}", listed(.0))]
     Invalid(Vec<Problem>),
 }
@@ -68,7 +68,9 @@ impl Problems {
         self.0.iter().any(|known| known.key.is_within(key) || key.is_within(&known.key))
     }
 
-    pub fn into_result(self) -> Result<(), ConfigError> {
+    /// All problems in the order of their keys, if there are any.
+    pub fn into_result(mut self) -> Result<(), ConfigError> {
+        self.0.sort_by(|one, other| one.key.cmp(&other.key));
         if self.0.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(self.0)) }
     }
 }

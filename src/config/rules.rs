@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use crate::config::key::Key;
 use crate::config::{Config, ModelConfig};
-use crate::heads::task::{check_labels, check_name};
+use crate::heads::task::{MIN_LABELS, check_labels, check_name};
 use crate::name;
 
 /// A broken rule.
@@ -19,19 +19,21 @@ pub struct Violation {
 
 /// Every broken rule.
 pub fn violations(config: &Config) -> Vec<Violation> {
-    [server(config), limits(config), files(config), models(config), tasks(config)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let mut violations = limits(config);
+    violations.extend(server(config));
+    violations.extend(files(config));
+    violations.extend(models(config));
+    violations.extend(tasks(config));
+    violations
 }
 
-fn server(config: &Config) -> Vec<Violation> {
-    let wrong = config.server.request_timeout.is_zero();
-    let violation = Violation::at(
-        Key::from(["server", "request_timeout"]),
-        "found no time at all, allowed: more than \"0s\", such as \"30s\"".to_owned(),
-    );
-    wrong.then_some(violation).into_iter().collect()
+fn server(config: &Config) -> Option<Violation> {
+    config.server.request_timeout.is_zero().then(|| {
+        Violation::at(
+            Key::from(["server", "request_timeout"]),
+            "found no time at all, allowed: more than \"0s\", such as \"30s\"".to_owned(),
+        )
+    })
 }
 
 fn limits(config: &Config) -> Vec<Violation> {
@@ -48,10 +50,10 @@ fn limits(config: &Config) -> Vec<Violation> {
         });
     }
     let labels = config.limits.labels_per_task.get();
-    if labels < 2 {
+    if labels < MIN_LABELS {
         violations.push(Violation::at(
             Key::from(["limits", "labels_per_task"]),
-            format!("found {labels}, allowed: a whole number of at least 2, as every task has two labels or more"),
+            format!("found {labels}, allowed: a whole number of at least {MIN_LABELS}, as a task has no fewer labels"),
         ));
     }
     violations
@@ -138,6 +140,11 @@ fn tasks(config: &Config) -> Vec<Violation> {
             message: format!("found {count}, allowed: at most {allowed}, which is limits.tasks"),
         });
     }
+    let mut limits = config.limits.task_limits();
+    if limits.labels < MIN_LABELS {
+        // Reported by itself, not once more for every task.
+        limits.labels = usize::MAX;
+    }
     for (name, task) in &config.tasks {
         let key = Key::from(["tasks", name]);
         if let Err(error) = check_name(name) {
@@ -147,7 +154,7 @@ fn tasks(config: &Config) -> Vec<Violation> {
         {
             violations.push(dangling(key.child("model"), model, config));
         }
-        if let Err(error) = check_labels(&task.labels, &config.limits.task_limits()) {
+        if let Err(error) = check_labels(&task.labels, &limits) {
             violations.push(Violation {
                 key: key.child("labels"),
                 depends_on: vec![
@@ -166,7 +173,7 @@ fn dangling(key: Key, model: &str, config: &Config) -> Violation {
     let models =
         config.models.keys().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     Violation {
-        key: key,
+        key,
         depends_on: vec![Key::from(["models", model])],
         message: format!("found {model:?}, which is no model here, allowed: {models}"),
     }

@@ -105,10 +105,7 @@ fn check_precision(
 }
 
 fn fingerprint(weights: &[u8], folder: &ModelFolder) -> Result<String, LoadError> {
-    let settings = format!(
-        "{:?} {} {}",
-        folder.pooling, folder.normalize, folder.max_seq_length
-    );
+    let settings = format!("{:?} {} {}", folder.pooling, folder.normalize, folder.max_seq_length);
     let mut hasher = Sha256::new();
     hasher.update(weights);
     hasher.update(read(&folder.path.join("tokenizer.json"))?);

@@ -32,7 +32,7 @@ pub enum TaskError {
     Name(String),
     #[error("the name {RESERVED_NAME:?} is reserved: it stands for the shared encoder in `freeze`")]
     ReservedName,
-    #[error("{0} labels are too few: a task has at least 2")]
+    #[error("{0} labels are too few: a task has at least {MIN_LABELS}")]
     TooFewLabels(usize),
     #[error("{found} labels are too many: a task has at most {allowed}")]
     TooManyLabels { found: usize, allowed: usize },
@@ -43,6 +43,9 @@ pub enum TaskError {
     #[error("labels[{index}] repeats labels[{first}] ({label:?}): the labels of a task differ")]
     DuplicateLabel { index: usize, first: usize, label: String },
 }
+
+/// With fewer there is nothing to decide.
+pub const MIN_LABELS: usize = 2;
 
 /// A task of this name would be ambiguous where a training job names what it freezes.
 const RESERVED_NAME: &str = "encoder";
@@ -74,7 +77,7 @@ pub fn check_name(name: &str) -> Result<(), TaskError> {
 
 /// Checks a task's labels, in the order of the head's output units.
 pub fn check_labels(labels: &[String], limits: &TaskLimits) -> Result<(), TaskError> {
-    if labels.len() < 2 {
+    if labels.len() < MIN_LABELS {
         return Err(TaskError::TooFewLabels(labels.len()));
     }
     if labels.len() > limits.labels {

@@ -82,10 +82,7 @@ pub(super) async fn merge(
 }
 
 /// Removes the labels for `tasks`, and the texts that are then without any.
-pub(super) async fn forget(
-    tx: &mut AnyConnection,
-    tasks: &[&str],
-) -> Result<(), StoreError> {
+pub(super) async fn forget(tx: &mut AnyConnection, tasks: &[&str]) -> Result<(), StoreError> {
     const OPERATION: &str = "forget the examples of a task";
     for task in tasks {
         let delete = sqlx::query("DELETE FROM example_labels WHERE task = $1").bind(task);
