@@ -223,7 +223,7 @@ mod tests {
         for number in 1..=2 {
             let job = start(&store, &spec(), &[]).await;
             let report = EpochReport { epoch: number, loss: 0.5, tasks: [].into() };
-            store.record_epoch(&job.id, &report).await.unwrap();
+            store.record_epochs(&job.id, std::slice::from_ref(&report)).await.unwrap();
             store.fail(&job.id, "for the test").await.unwrap();
             failed.insert(0, (job.id, vec![report]));
         }
