@@ -77,21 +77,20 @@ CREATE TABLE job_examples (
     PRIMARY KEY (job, position)
 );
 
--- What succeeded jobs were trained on. Texts may be too long for an index, their hashes are not.
+-- What succeeded jobs were trained on.
 CREATE TABLE examples (
-    sha256 TEXT PRIMARY KEY,
-    text TEXT NOT NULL,
     -- Grows in the order in which texts were first seen.
-    arrival BIGINT NOT NULL
+    id BIGINT PRIMARY KEY,
+    -- Of the text, which may be too long for an index.
+    sha256 TEXT NOT NULL UNIQUE,
+    text TEXT NOT NULL
 );
-
-CREATE INDEX examples_by_arrival ON examples (arrival);
 
 CREATE TABLE example_labels (
+    example BIGINT NOT NULL REFERENCES examples (id),
     task TEXT NOT NULL REFERENCES tasks (name),
-    sha256 TEXT NOT NULL REFERENCES examples (sha256),
     label TEXT NOT NULL,
-    PRIMARY KEY (task, sha256)
+    PRIMARY KEY (example, task)
 );
 
-CREATE INDEX example_labels_by_example ON example_labels (sha256);
+CREATE INDEX example_labels_by_task ON example_labels (task, example);

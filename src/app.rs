@@ -32,7 +32,9 @@ pub enum AppError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Version(#[from] VersionError),
-    #[error("task {task:?} is on model {model:?}, which is not in the configuration; serve it again or remove the task")]
+    #[error(
+        "task {task:?} is on model {model:?}, which is not in the configuration; serve it again or remove the task"
+    )]
     TaskWithoutModel { task: String, model: String },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
@@ -149,7 +151,7 @@ impl App {
         let drained = drain(vec![server, trainer], grace).await;
         state.store.close().await;
         // Joining waits for what the workers have in hand, which is one micro-batch each.
-        if tokio::task::spawn_blocking(move || engine.stop()).await.is_err() {
+        if tokio::task::spawn_blocking(move || drop(engine)).await.is_err() {
             tracing::error!("a worker thread could not be joined");
         }
         match fault {

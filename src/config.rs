@@ -91,7 +91,7 @@ pub enum LogFormat {
 pub struct RuntimeConfig {
     /// ONNX Runtime's shared library.
     pub library: PathBuf,
-    /// Inference threads of each model on the CPU; 0 stands for one per available core.
+    /// Worker threads, each with a session of every model; 0 stands for one per available core.
     /// [`RuntimeConfig::worker_threads`] resolves it.
     pub workers: usize,
 }
@@ -101,7 +101,7 @@ pub struct RuntimeConfig {
 pub struct BatchingConfig {
     /// The most tokens of one micro-batch; a single longer input makes a batch of its own.
     pub batch_tokens: NonZeroUsize,
-    /// The most tokens that may wait per model; requests beyond it get 429.
+    /// The most tokens that may be waiting or in work; requests beyond it get 429.
     pub queue_tokens: NonZeroUsize,
     /// Requests with at most so many inputs overtake larger ones.
     pub interactive_inputs: usize,
@@ -186,6 +186,18 @@ pub enum Precision {
     Fp32,
     Bf16,
     Int8,
+}
+
+impl Precision {
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
 }
 
 /// Where a model's forward pass runs.

@@ -47,7 +47,8 @@ pub struct EngineSettings {
     pub tokens_per_request: usize,
 }
 
-/// All loaded models and the threads that run them.
+/// All loaded models and the threads that run them. Dropping it takes no more requests, lets the
+/// workers finish what is queued and joins them, which blocks.
 pub struct Engine {
     encoders: BTreeMap<String, Arc<Encoder>>,
     batcher: Arc<Batcher>,
@@ -169,7 +170,7 @@ pub enum LoadError {
     NoPooling(String),
     #[error(
         "model {model}: precision {asked} was asked for, but {} gives {found}; allowed here: auto, {found}",
-        file.display(), asked = format!("{asked:?}").to_lowercase(), found = found.as_str()
+        file.display(), asked = asked.as_str(), found = found.as_str()
     )]
     Precision { model: String, asked: Precision, file: PathBuf, found: GraphPrecision },
     #[error("model {0}: normalize = false was asked for, but the graph normalises by itself")]
@@ -192,7 +193,9 @@ impl Engine {
         settings: EngineSettings,
         metrics: Arc<Metrics>,
     ) -> Result<Engine, LoadError> {
-        let models: Arc<[Model]> = specs.iter().map(Model::load).collect::<Result<_, _>>()?;
+        let loaded = specs.iter().map(Model::load).collect::<Result<Vec<_>, _>>()?;
+        let (models, graphs): (Vec<Model>, Vec<_>) = loaded.into_iter().unzip();
+        let models: Arc<[Model]> = models.into();
         let batcher = Arc::new(Batcher::new(settings.batch_tokens, settings.queue_tokens));
         let (fault, faults) = mpsc::unbounded_channel();
         let context = Context {
@@ -202,7 +205,7 @@ impl Engine {
             metrics: Arc::clone(&metrics),
             faults: fault,
         };
-        let (threads, probes) = worker::start(settings.workers, &context)?;
+        let (threads, probes) = worker::start(settings.workers, &context, graphs)?;
         let mut engine = Engine { encoders: BTreeMap::new(), batcher, threads, faults };
         let tokenizing = Arc::new(Semaphore::new(settings.workers));
         for (index, (model, probe)) in models.iter().zip(probes).enumerate() {
@@ -239,24 +242,15 @@ impl Engine {
             None => std::future::pending().await,
         }
     }
+}
 
-    /// Lets the workers finish what is queued and joins them. Blocks.
-    pub fn stop(mut self) {
-        self.close_and_join();
-    }
-
-    fn close_and_join(&mut self) {
+impl Drop for Engine {
+    fn drop(&mut self) {
         self.batcher.close();
         for thread in self.threads.drain(..) {
             // A worker's panic was reported as a fault.
             let _ = thread.join();
         }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.close_and_join();
     }
 }
 

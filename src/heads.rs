@@ -80,8 +80,11 @@ impl HeadVersion {
             });
         }
         let (task, version) = (info.task.clone(), info.version);
-        let head = Head::from_bytes(&weights)
-            .map_err(|source| VersionError::Unreadable { task, version, source })?;
+        let head = Head::from_bytes(&weights).map_err(|source| VersionError::Unreadable {
+            task,
+            version,
+            source,
+        })?;
         Ok(HeadVersion::published(info, head))
     }
 

@@ -78,11 +78,7 @@ impl PullRequest {
     /// A request for `main`, into `models/` and the last part of the repository's name.
     pub fn new(repo: RepoId) -> Self {
         let folder = PathBuf::from("models").join(repo.name());
-        Self {
-            repo,
-            revision: Revision::default(),
-            folder,
-        }
+        Self { repo, revision: Revision::default(), folder }
     }
 }
 
@@ -104,9 +100,7 @@ impl Hub {
         let set = |name| variable(name).filter(|value| !value.trim().is_empty());
         let cache = match set("HF_HOME") {
             Some(home) => PathBuf::from(home),
-            None => std::env::home_dir()
-                .ok_or(HubError::NoHome)?
-                .join(".cache/huggingface"),
+            None => std::env::home_dir().ok_or(HubError::NoHome)?.join(".cache/huggingface"),
         }
         .join("hub");
         let token = set("HF_TOKEN").or_else(|| Cache::new(cache.clone()).token());
@@ -176,11 +170,7 @@ impl Hub {
     }
 
     fn repo(&self, request: &PullRequest, revision: &str) -> Repo {
-        Repo::with_revision(
-            request.repo.to_string(),
-            RepoType::Model,
-            revision.to_owned(),
-        )
+        Repo::with_revision(request.repo.to_string(), RepoType::Model, revision.to_owned())
     }
 
     fn api(&self) -> Result<Api, HubError> {

@@ -1,4 +1,52 @@
 //! One server, one shared sentence encoder per model, many task heads, trained while serving.
+//!
+//! # The map
+//!
+//! ```text
+//!            cli ──► app: assembles, owns every task and thread, ends them in order
+//!                     │
+//!     ┌───────────────┼────────────────┬───────────────────┐
+//!     ▼               ▼                ▼                   ▼
+//!   http ────────► encoder           heads ◄──────────  training ──► store
+//!   routes,        texts → vectors   live versions,     jobs, solvers,   tasks, versions,
+//!   errors         (onnx: graphs)    atomic swap        evaluation       jobs, examples
+//! ```
+//!
+//! - A **model** is a sentence encoder on disk; an [`Encoder`](encoder::Encoder) is a model that is
+//!   loaded. A **task** is a named label set on a model, its **head** the linear classifier on the
+//!   model's embeddings, a **head version** immutable weights plus what made them. A **job** is one
+//!   training request; to **publish** a version is to make it durable, then live.
+//! - [`encoder`] does not know that heads exist; [`heads`] know neither HTTP nor training;
+//!   [`training::solver`], [`encoder::pooling`] and [`heads::head`] are pure functions of their
+//!   arguments.
+//! - Four libraries are each named in one place: ONNX Runtime in [`encoder::session`], tokenizers in
+//!   [`encoder::tokenizer`], the database in [`store`], the web framework in [`http`] (and where
+//!   [`app`] starts it). `tests/tidiness.rs` holds us to it.
+//!
+//! # Serving
+//!
+//! JSON → a validated request → admitted by tokens or refused at once → tokenised off the async
+//! runtime → queued by class → cut into micro-batches by token budget → run by a worker thread that
+//! owns its sessions → pooled, normalised → for `/classify`, each task's live head → JSON.
+//!
+//! # Training
+//!
+//! `POST /train` → checked → stored with its examples → 202. The [trainer](training::worker) takes
+//! one job at a time: it gathers the examples, embeds them at the lowest class through the same
+//! encoder, fits on a thread of its own, and records every epoch. The new versions, the job's end and
+//! its examples become durable in one transaction; then one atomic swap makes the versions live.
+//!
+//! # What always holds
+//!
+//! 1. An embedding does not depend on what else was in its batch.
+//! 2. An answer comes from exactly one version of each head. What is live is durable. Versions never
+//!    change.
+//! 3. Nothing waits without a bound: queues, jobs, bodies, shutdown.
+//! 4. Every thread and task has an owner that joins it. One that dies makes the process unready and
+//!    ends it with a reason; nobody's request hangs.
+//! 5. Liveness depends on nothing. Readiness means loaded, warmed and not draining; training never
+//!    changes it.
+//! 6. Nothing leaves the machine that the operator did not ask for.
 
 pub mod app;
 pub mod cli;

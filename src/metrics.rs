@@ -49,7 +49,8 @@ pub struct RejectionLabel {
 pub enum Rejection {
     QueueFull,
     JobsFull,
-    Draining,
+    /// The server was starting or draining.
+    Unready,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,7 +82,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    #[expect(clippy::new_without_default, reason = "a process has one; none comes about by default")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a process has one; none comes about by default"
+    )]
     pub fn new() -> Metrics {
         let mut metrics = Metrics {
             registry: Registry::with_prefix("polyhead"),
@@ -122,7 +126,11 @@ impl Metrics {
         };
         seconds("tokenize_duration", "Time to tokenise a request", &self.tokenize_duration);
         seconds("queue_duration", "Time a request waits for a worker", &self.queue_duration);
-        seconds("inference_duration", "Time of one micro-batch in the model", &self.inference_duration);
+        seconds(
+            "inference_duration",
+            "Time of one micro-batch in the model",
+            &self.inference_duration,
+        );
         registry.register_with_unit(
             "request_duration",
             "Time from a request's headers to its answer's",
@@ -160,7 +168,11 @@ impl Metrics {
             "Tokens admitted and not yet answered",
             self.queue_tokens.clone(),
         );
-        registry.register("head_version", "The live version of each task", self.head_version.clone());
+        registry.register(
+            "head_version",
+            "The live version of each task",
+            self.head_version.clone(),
+        );
         registry.register("head_swaps", "Versions that went live", self.head_swaps.clone());
         registry.register("jobs", "Training jobs by state", self.jobs.clone());
         registry.register(

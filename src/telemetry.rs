@@ -46,8 +46,9 @@ impl LogFilter {
 }
 
 impl Default for LogFilter {
+    /// ONNX Runtime is held back: at `info` it tells several hundred lines a session.
     fn default() -> Self {
-        Self("info".to_owned())
+        Self("info,ort=warn".to_owned())
     }
 }
 

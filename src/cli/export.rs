@@ -26,11 +26,8 @@ pub struct Export {
 
 impl Export {
     pub fn run(self) -> anyhow::Result<()> {
-        let overrides = Overrides {
-            pooling: self.pooling,
-            normalize: self.normalize,
-            ..Overrides::default()
-        };
+        let overrides =
+            Overrides { pooling: self.pooling, normalize: self.normalize, ..Overrides::default() };
         let folder = ModelFolder::open(&self.folder, &overrides)?;
         let Weights::Safetensors(weights) = &folder.weights else {
             bail!("{} has no safetensors to export from", self.folder.display());
@@ -39,7 +36,8 @@ impl Export {
             bail!("{} does not say how to pool; give --pooling mean or cls", self.folder.display());
         };
         let config = self.folder.join("config.json");
-        let config = fs::read(&config).with_context(|| format!("cannot read {}", config.display()))?;
+        let config =
+            fs::read(&config).with_context(|| format!("cannot read {}", config.display()))?;
         let weights =
             fs::read(weights).with_context(|| format!("cannot read {}", weights.display()))?;
         let options = ExportOptions { pooling, normalize: folder.normalize };
@@ -47,7 +45,12 @@ impl Export {
         let output = self.output.unwrap_or_else(|| self.folder.join("onnx/model.onnx"));
         write_whole(&output, &graph)
             .with_context(|| format!("cannot write {}", output.display()))?;
-        println!("{}: {} bytes, {pooling:?} pooling, normalized: {}", output.display(), graph.len(), folder.normalize);
+        println!(
+            "{}: {} bytes, {pooling:?} pooling, normalized: {}",
+            output.display(),
+            graph.len(),
+            folder.normalize
+        );
         Ok(())
     }
 }

@@ -37,7 +37,10 @@ impl Pull {
         let folder = pulled.folder.display();
         let done = if pulled.already_there { "is there already" } else { "is complete" };
         println!("{folder} {done} (revision {}, {})", pulled.commit, pulled.weights);
-        println!("to serve it, add to config.toml:\n\n[models.{}]\npath = {folder:?}", request.repo.name());
+        println!(
+            "to serve it, add to config.toml:\n\n[models.{}]\npath = {folder:?}",
+            request.repo.name()
+        );
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::app::Listening;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::encoder::session::DISABLE_TELEMETRY;
 use crate::{shutdown, telemetry};
 
@@ -24,7 +24,7 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> anyhow::Result<()> {
         without_runtime_telemetry()?;
-        let mut config = Config::load(self.config.as_deref(), std::env::vars())?;
+        let mut config = Config::load(self.config.as_deref(), config::variables())?;
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         telemetry::init(&config.log)?;
         let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;

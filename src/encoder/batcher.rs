@@ -407,8 +407,7 @@ mod tests {
         let waiting: Vec<Receiver> = [16, 16, 40, 16]
             .iter()
             .map(|&length| {
-                let (request, receiver) =
-                    request(Class::Interactive, Company::Shared, &[length]);
+                let (request, receiver) = request(Class::Interactive, Company::Shared, &[length]);
                 batcher.submit(request).unwrap();
                 receiver
             })

@@ -249,8 +249,8 @@ fn max_seq_length(
 }
 
 fn required<T: DeserializeOwned>(file: PathBuf) -> Result<T, FolderError> {
-    let bytes = std::fs::read(&file)
-        .map_err(|source| FolderError::Read { path: file.clone(), source })?;
+    let bytes =
+        std::fs::read(&file).map_err(|source| FolderError::Read { path: file.clone(), source })?;
     serde_json::from_slice(&bytes).map_err(|source| FolderError::Parse { path: file, source })
 }
 

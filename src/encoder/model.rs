@@ -19,11 +19,12 @@ pub struct ModelSpec {
     pub provider: Provider,
 }
 
-/// A model in memory.
+/// A serialized ONNX graph. Only opening a session needs it; it is large and not kept.
+pub(crate) type Graph = Vec<u8>;
+
+/// A model in memory, less its graph.
 pub(crate) struct Model {
     pub name: String,
-    /// The serialized ONNX graph.
-    pub graph: Vec<u8>,
     pub tokenizer: Tokenizer,
     pub folder: ModelFolder,
     /// Whether the configuration wants vectors that are not normalised.
@@ -37,7 +38,7 @@ pub(crate) struct Model {
 
 impl Model {
     /// Reads the folder that `spec` names: weights into a graph, tokenizer, pooling.
-    pub fn load(spec: &ModelSpec) -> Result<Model, LoadError> {
+    pub fn load(spec: &ModelSpec) -> Result<(Model, Graph), LoadError> {
         let in_model = |source| LoadError::Folder { model: spec.name.clone(), source };
         let folder = ModelFolder::open(&spec.path, &spec.overrides).map_err(in_model)?;
         let tokenizer = Tokenizer::open(&folder.path, folder.max_seq_length)
@@ -60,9 +61,8 @@ impl Model {
         let summary = onnx::inspect(graph.as_slice())
             .map_err(|source| LoadError::Graph { model: spec.name.clone(), source })?;
         check_precision(spec, &folder.weights, summary.precision)?;
-        Ok(Model {
+        let model = Model {
             name: spec.name.clone(),
-            graph,
             tokenizer,
             wants_raw: spec.overrides.normalize == Some(false),
             company: if summary.quantizes_per_batch { Company::Alone } else { Company::Shared },
@@ -70,11 +70,12 @@ impl Model {
             provider: spec.provider,
             folder,
             fingerprint,
-        })
+        };
+        Ok((model, graph))
     }
 }
 
-fn export(folder: &ModelFolder, weights: &[u8], spec: &ModelSpec) -> Result<Vec<u8>, LoadError> {
+fn export(folder: &ModelFolder, weights: &[u8], spec: &ModelSpec) -> Result<Graph, LoadError> {
     let pooling = folder.pooling.ok_or_else(|| LoadError::NoPooling(spec.name.clone()))?;
     let config = read(&folder.path.join("config.json"))?;
     // Not normalised: requests and heads may want the raw vectors, and scaling is cheap.
@@ -105,10 +106,7 @@ fn check_precision(
 }
 
 fn fingerprint(weights: &[u8], folder: &ModelFolder) -> Result<String, LoadError> {
-    let settings = format!(
-        "{:?} {} {}",
-        folder.pooling, folder.normalize, folder.max_seq_length
-    );
+    let settings = format!("{:?} {} {}", folder.pooling, folder.normalize, folder.max_seq_length);
     let mut hasher = Sha256::new();
     hasher.update(weights);
     hasher.update(read(&folder.path.join("tokenizer.json"))?);

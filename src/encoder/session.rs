@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ort::ep::{self, ExecutionProvider};
 use ort::environment::Environment;
+use ort::ep::{self, ExecutionProvider};
 use ort::memory::DeviceType;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue};
@@ -70,7 +70,9 @@ pub enum SessionError {
     CudaUnusable(String),
     #[error("the graph has no input {0}; an encoder needs input_ids and attention_mask")]
     NoInput(&'static str),
-    #[error("the graph wants the input {0}, which is not known; known: input_ids, attention_mask, token_type_ids")]
+    #[error(
+        "the graph wants the input {0}, which is not known; known: input_ids, attention_mask, token_type_ids"
+    )]
     UnknownInput(String),
     #[error(
         "the graph has no usable output (found: {0}); expected sentence_embedding (batch × width) or last_hidden_state (batch × tokens × width)"
@@ -78,7 +80,9 @@ pub enum SessionError {
     NoOutput(String),
     #[error("ONNX Runtime refused: {0}")]
     Runtime(#[from] ort::Error),
-    #[error("the graph's output has the shape {found:?} for {sentences} sentences of at most {tokens} tokens")]
+    #[error(
+        "the graph's output has the shape {found:?} for {sentences} sentences of at most {tokens} tokens"
+    )]
     OutputShape { found: Vec<i64>, sentences: usize, tokens: usize },
 }
 
@@ -109,7 +113,8 @@ impl Runtime {
         if !library.is_file() {
             return Err(SessionError::LibraryMissing(library.to_owned()));
         }
-        let unusable = |cause: String| SessionError::LibraryUnusable { path: library.to_owned(), cause };
+        let unusable =
+            |cause: String| SessionError::LibraryUnusable { path: library.to_owned(), cause };
         let environment = ort::init_from(library)
             .map_err(|cause| unusable(cause.to_string()))?
             .with_name("polyhead")
@@ -186,11 +191,12 @@ impl Session {
             }
             Provider::Cuda => Session::open_on_cuda(runtime, graph),
             // That CUDA is built in does not mean that it works: only opening the graph tells.
-            Provider::Auto if runtime.has_cuda() => Session::open_on_cuda(runtime, graph)
-                .or_else(|cause| {
+            Provider::Auto if runtime.has_cuda() => {
+                Session::open_on_cuda(runtime, graph).or_else(|cause| {
                     tracing::warn!(%cause, "CUDA is built in but unusable; running on the CPU");
                     Session::open_on_cpu(runtime, graph)
-                }),
+                })
+            }
             Provider::Auto => Session::open_on_cpu(runtime, graph),
         }
     }
@@ -291,7 +297,10 @@ fn check_inputs(session: &ort::session::Session) -> Result<bool, SessionError> {
             return Err(SessionError::NoInput(needed));
         }
     }
-    match names.iter().find(|name| !["input_ids", "attention_mask", "token_type_ids"].contains(name)) {
+    match names
+        .iter()
+        .find(|name| !["input_ids", "attention_mask", "token_type_ids"].contains(name))
+    {
         Some(unknown) => Err(SessionError::UnknownInput((*unknown).to_owned())),
         None => Ok(names.contains(&"token_type_ids")),
     }
@@ -311,7 +320,9 @@ fn choose_output(session: &ort::session::Session) -> Result<String, SessionError
         .or_else(|| named("last_hidden_state"))
         .or_else(|| named("token_embeddings"))
         .or_else(|| outputs.iter().find(|output| rank(output) == 3))
-        .or_else(|| outputs.first().filter(|only| outputs.len() == 1 && only.name() != "pooler_output"))
+        .or_else(|| {
+            outputs.first().filter(|only| outputs.len() == 1 && only.name() != "pooler_output")
+        })
         .map(|output| output.name().to_owned())
         .ok_or_else(|| {
             let names: Vec<&str> = outputs.iter().map(|output| output.name()).collect();

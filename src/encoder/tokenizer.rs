@@ -38,7 +38,9 @@ pub enum TokenizerError {
     Missing(PathBuf),
     #[error("{} is not a valid tokenizer: {cause}", path.display())]
     Invalid { path: PathBuf, cause: String },
-    #[error("the limit of {max_tokens} tokens leaves no room beside {special_tokens} special tokens")]
+    #[error(
+        "the limit of {max_tokens} tokens leaves no room beside {special_tokens} special tokens"
+    )]
     NoRoom { max_tokens: usize, special_tokens: usize },
     #[error("the input has {tokens} tokens, more than the model's limit of {max_tokens}")]
     TooLong { tokens: usize, max_tokens: usize },

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::encoder::batcher::{Batcher, MicroBatch};
 use crate::encoder::folder::Pooling;
-use crate::encoder::model::Model;
+use crate::encoder::model::{Graph, Model};
 use crate::encoder::session::{Batch, Device, Output, OutputKind, Runtime, Session, SessionError};
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{EncodeError, LoadError, pooling};
@@ -46,16 +46,20 @@ pub(crate) struct Context {
 pub(crate) fn start(
     count: usize,
     context: &Context,
+    graphs: Vec<Graph>,
 ) -> Result<(Vec<JoinHandle<()>>, Vec<Probe>), LoadError> {
+    let graphs: Arc<[Graph]> = graphs.into();
     let (opened, results) = std_mpsc::channel();
     let mut threads = Vec::with_capacity(count);
     for number in 0..count {
         let context = context.clone();
+        let graphs = Arc::clone(&graphs);
         let opened = opened.clone();
         let thread = Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
-                let worker = Worker::open(&context);
+                let worker = Worker::open(&context, &graphs);
+                drop(graphs);
                 let (worker, probes) = match worker {
                     Ok((worker, probes)) => (worker, Ok(probes)),
                     Err(error) => return drop(opened.send(Err(error))),
@@ -95,13 +99,13 @@ struct Worker {
 
 impl Worker {
     /// Opens a session of every model and warms it up with a real forward pass.
-    fn open(context: &Context) -> Result<(Worker, Vec<Probe>), LoadError> {
+    fn open(context: &Context, graphs: &[Graph]) -> Result<(Worker, Vec<Probe>), LoadError> {
         let mut worker = Worker { sessions: Vec::new(), batch: Batch::default() };
         let mut probes = Vec::new();
-        for model in context.models.iter() {
+        for (model, graph) in context.models.iter().zip(graphs) {
             let failed = |source| LoadError::Session { model: model.name.clone(), source };
             let mut session =
-                Session::open(&context.runtime, &model.graph, model.provider).map_err(failed)?;
+                Session::open(&context.runtime, graph, model.provider).map_err(failed)?;
             let probe = probe(&mut session, model, &mut worker.batch).map_err(failed)?;
             probes.push(probe);
             worker.sessions.push(session);

@@ -30,21 +30,13 @@ pub enum HeadError {
     #[error("a head needs an embedding width of at least 1")]
     NoWidth,
     #[error("the tensor `{tensor}` has the shape {found:?}, but the head needs {expected:?}")]
-    Shape {
-        tensor: &'static str,
-        found: Vec<usize>,
-        expected: Vec<usize>,
-    },
+    Shape { tensor: &'static str, found: Vec<usize>, expected: Vec<usize> },
     #[error("the tensor `weight` has the shape {0:?}, but it must be a matrix, labels × width")]
     NotAMatrix(Vec<usize>),
     #[error(
         "the tensor `{tensor}` holds {value} at position {position}; only finite numbers are allowed"
     )]
-    NotFinite {
-        tensor: &'static str,
-        position: usize,
-        value: f32,
-    },
+    NotFinite { tensor: &'static str, position: usize, value: f32 },
     #[error("not a safetensors file: {0}")]
     Container(#[from] safetensors::SafeTensorError),
     #[error("the tensor `{0}` is missing; a head needs `weight` and `bias`")]
@@ -56,10 +48,7 @@ pub enum HeadError {
     #[error("the `labels` in the file's metadata are not a JSON list of strings: {0}")]
     MalformedLabels(#[source] serde_json::Error),
     #[error("the file is for the labels {found:?}, but the task has {expected:?}, in this order")]
-    OtherLabels {
-        found: Vec<String>,
-        expected: Vec<String>,
-    },
+    OtherLabels { found: Vec<String>, expected: Vec<String> },
 }
 
 impl Head {
@@ -83,11 +72,7 @@ impl Head {
         check_shape("bias", bias.shape(), &[labels.len()])?;
         check_finite("weight", weights.iter())?;
         check_finite("bias", bias.iter())?;
-        Ok(Self {
-            labels,
-            weights: weights.as_standard_layout().into_owned(),
-            bias,
-        })
+        Ok(Self { labels, weights: weights.as_standard_layout().into_owned(), bias })
     }
 
     /// Random weights and bias, uniform in ±1/√width: the default initialisation of PyTorch's
@@ -135,11 +120,7 @@ impl Head {
     /// # Panics
     /// If the embedding is not [`width`](Self::width) long.
     pub fn logits(&self, embedding: &[f32]) -> Vec<f64> {
-        assert_eq!(
-            embedding.len(),
-            self.width(),
-            "the embedding's width differs from the head's"
-        );
+        assert_eq!(embedding.len(), self.width(), "the embedding's width differs from the head's");
         let rows = self.weights.outer_iter();
         rows.zip(&self.bias)
             .map(|(row, &bias)| {
@@ -169,15 +150,9 @@ impl Head {
 /// exp(zᵢ) / Σ exp(zⱼ), with the greatest logit taken off first so that nothing overflows.
 fn softmax(logits: &[f64]) -> Vec<f32> {
     let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = logits
-        .iter()
-        .map(|logit| (logit - greatest).exp())
-        .collect();
+    let powers: Vec<f64> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
     let sum: f64 = powers.iter().sum();
-    powers
-        .into_iter()
-        .map(|power| (power / sum) as f32)
-        .collect()
+    powers.into_iter().map(|power| (power / sum) as f32).collect()
 }
 
 /// Eight sums side by side let the compiler use vector registers in a fixed order of additions.
@@ -191,10 +166,7 @@ fn dot(left: &[f32], right: &[f32]) -> f64 {
             sums[lane] += f64::from(l[lane]) * f64::from(r[lane]);
         }
     }
-    let rest = left_rest
-        .iter()
-        .zip(right_rest)
-        .map(|(&l, &r)| f64::from(l) * f64::from(r));
+    let rest = left_rest.iter().zip(right_rest).map(|(&l, &r)| f64::from(l) * f64::from(r));
     sums.into_iter().chain(rest).sum()
 }
 
@@ -213,11 +185,7 @@ fn check_shape(tensor: &'static str, found: &[usize], expected: &[usize]) -> Res
     if found == expected {
         return Ok(());
     }
-    Err(HeadError::Shape {
-        tensor,
-        found: found.to_vec(),
-        expected: expected.to_vec(),
-    })
+    Err(HeadError::Shape { tensor, found: found.to_vec(), expected: expected.to_vec() })
 }
 
 fn check_finite<'a>(
@@ -225,11 +193,7 @@ fn check_finite<'a>(
     values: impl Iterator<Item = &'a f32>,
 ) -> Result<(), HeadError> {
     match values.enumerate().find(|(_, value)| !value.is_finite()) {
-        Some((position, &value)) => Err(HeadError::NotFinite {
-            tensor,
-            position,
-            value,
-        }),
+        Some((position, &value)) => Err(HeadError::NotFinite { tensor, position, value }),
         None => Ok(()),
     }
 }
@@ -274,9 +238,7 @@ mod tests {
         let values: Vec<f32> = head.weights().iter().chain(head.bias()).copied().collect();
         let (least, greatest) = values
             .iter()
-            .fold((f32::MAX, f32::MIN), |(low, high), &value| {
-                (low.min(value), high.max(value))
-            });
+            .fold((f32::MAX, f32::MIN), |(low, high), &value| (low.min(value), high.max(value)));
         assert!(-bound <= least && least < -0.99 * bound, "{least}");
         assert!(0.99 * bound < greatest && greatest <= bound, "{greatest}");
         // The mean of 29,645 uniform values has a standard deviation of bound / √3 / 172.

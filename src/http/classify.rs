@@ -67,12 +67,8 @@ pub async fn classify(
     let encoder = state.encoder(Some(&model))?;
     // Refused before any encoding; the versions that answer are those that are live afterwards.
     select(&state, &request.tasks, encoder.info())?;
-    let options = EmbedOptions {
-        class,
-        truncation: Truncation::Right,
-        normalize: None,
-        dimensions: None,
-    };
+    let options =
+        EmbedOptions { class, truncation: Truncation::Right, normalize: None, dimensions: None };
     let embeddings = encoder.embed(texts, options).await?;
     let heads = select(&state, &request.tasks, encoder.info())?;
     let top_k = request.top_k.unwrap_or(usize::MAX);
@@ -173,6 +169,9 @@ fn predict(version: &HeadVersion, embedding: &[f32], top_k: usize) -> Prediction
         score: best.score,
         version: version.version,
         trained: version.is_trained(),
-        scores: { scores.truncate(top_k); scores },
+        scores: {
+            scores.truncate(top_k);
+            scores
+        },
     }
 }

@@ -9,28 +9,37 @@ use serde::Serialize;
 use crate::encoder::EncodeError;
 use crate::encoder::tokenizer::TokenizerError;
 use crate::heads::task::TaskError;
+use crate::metrics::Rejection;
 use crate::store::StoreError;
 
 /// What a client is told when its request is not answered as asked.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Problem {
-    /// RFC 9457's `type`: `about:blank`, as the code below says it all.
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    #[serde(serialize_with = "as_number")]
     status: StatusCode,
     /// Stable, for programs.
     code: &'static str,
     /// What was wrong and what is allowed, for people.
     detail: String,
     /// Where in the request, such as `inputs[3]`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<String>,
-    #[serde(skip)]
-    retry_after_seconds: Option<u64>,
-    /// TEI's clients read these two instead of `code` and `detail`.
-    error: String,
+    /// The request was turned away without being worked on; the client may come again.
+    rejection: Option<Rejection>,
+}
+
+/// A [`Problem`] as it is sent.
+#[derive(Serialize)]
+struct Body<'a> {
+    /// `about:blank`, by which RFC 9457 means that `title` is that of the status.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<&'a str>,
+    /// What TEI's clients read instead of `detail` and `code`.
+    error: &'a str,
     error_type: &'static str,
 }
 
@@ -41,17 +50,7 @@ const RETRY_AFTER: u64 = 1;
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error"),
-            status,
-            code,
-            error: detail.clone(),
-            detail,
-            position: None,
-            retry_after_seconds: None,
-            error_type: code,
-        }
+        Problem { status, code, detail, position: None, rejection: None }
     }
 
     /// The body cannot be read as what it claims to be.
@@ -76,14 +75,20 @@ impl Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     }
 
-    pub fn too_many(code: &'static str, detail: impl Into<String>) -> Problem {
+    /// A queue is full.
+    pub fn too_many(
+        rejection: Rejection,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Problem {
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
-        Problem { retry_after_seconds: Some(RETRY_AFTER), ..problem }
+        Problem { rejection: Some(rejection), ..problem }
     }
 
+    /// The server is not ready yet, or no longer.
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        Problem { retry_after_seconds: Some(RETRY_AFTER), ..problem }
+        Problem { rejection: Some(Rejection::Unready), ..problem }
     }
 
     pub fn timed_out(detail: impl Into<String>) -> Problem {
@@ -118,15 +123,24 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (retry_after, status) = (self.retry_after_seconds, self.status);
-        let mut response = (status, Json(self)).into_response();
+        let body = Body {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            position: self.position.as_deref(),
+            error: &self.detail,
+            error_type: self.code,
+        };
+        let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
+        let media_type = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, media_type);
+        if let Some(rejection) = self.rejection {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
+            // For the metrics, which are taken where the response passes by.
+            response.extensions_mut().insert(rejection);
         }
         response
     }
@@ -136,7 +150,9 @@ impl From<EncodeError> for Problem {
     fn from(error: EncodeError) -> Problem {
         let detail = error.to_string();
         match error {
-            EncodeError::QueueFull { .. } => Problem::too_many("queue_full", detail),
+            EncodeError::QueueFull { .. } => {
+                Problem::too_many(Rejection::QueueFull, "queue_full", detail)
+            }
             EncodeError::TooManyTokens { .. } => Problem::invalid("too_many_tokens", detail),
             EncodeError::Input { index, source: TokenizerError::TooLong { .. } } => {
                 Problem::invalid("input_too_long", detail).at(format!("inputs[{index}]"))
@@ -150,7 +166,7 @@ impl From<EncodeError> for Problem {
             EncodeError::NormalizedInGraph => {
                 Problem::invalid("normalized_in_graph", detail).at("normalize")
             }
-            EncodeError::Stopped => Problem::unavailable("stopping", detail),
+            EncodeError::Stopped => Problem::unavailable("draining", detail),
             EncodeError::Inference => Problem::internal(&detail),
         }
     }
@@ -166,7 +182,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         let detail = error.to_string();
         match error {
-            StoreError::QueueFull { .. } => Problem::too_many("jobs_full", detail),
+            StoreError::QueueFull { .. } => {
+                Problem::too_many(Rejection::JobsFull, "jobs_full", detail)
+            }
             StoreError::UnknownTask { .. } => Problem::not_found("unknown_task", detail),
             StoreError::UnknownJob { .. } => Problem::not_found("unknown_job", detail),
             StoreError::TaskInUse { .. } => Problem::conflict("task_in_use", detail),
@@ -190,8 +208,4 @@ impl std::fmt::Display for Chain<'_> {
         }
         Ok(())
     }
-}
-
-fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
 }

@@ -84,7 +84,8 @@ pub async fn put(
     let task = Task::new(name.clone(), info.name.clone(), definition.labels, &task_limits)?;
     let snapshot = state.heads.snapshot();
     if !snapshot.contains_key(&name) && snapshot.len() >= limits.tasks.get() {
-        let detail = format!("there are {} tasks already; allowed: {}", snapshot.len(), limits.tasks);
+        let detail =
+            format!("there are {} tasks already; allowed: {}", snapshot.len(), limits.tasks);
         return Err(Problem::conflict("too_many_tasks", detail));
     }
     let change = state.store.put_task(&task).await?;

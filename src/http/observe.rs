@@ -10,7 +10,7 @@ use tower_http::request_id::RequestId;
 use tracing::{Instrument, info, info_span};
 
 use crate::http::AppState;
-use crate::metrics::RequestLabels;
+use crate::metrics::{Rejection, RejectionLabel, RequestLabels};
 
 /// Stands for every path that is not a route, so that clients cannot make up metric labels.
 const NO_ROUTE: &str = "none";
@@ -20,15 +20,10 @@ const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"];
 
 pub async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or(NO_ROUTE, MatchedPath::as_str)
-        .to_owned();
-    let method = METHODS
-        .into_iter()
-        .find(|&known| known == request.method().as_str())
-        .unwrap_or("other");
+    let route =
+        request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str).to_owned();
+    let method =
+        METHODS.into_iter().find(|&known| known == request.method().as_str()).unwrap_or("other");
     let request_id = request
         .extensions()
         .get::<RequestId>()
@@ -46,6 +41,9 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     let code = response.status().as_u16();
     let labels = RequestLabels { method: method.to_owned(), route, code };
     state.metrics.request_duration.get_or_create(&labels).observe(seconds);
+    if let Some(&reason) = response.extensions().get::<Rejection>() {
+        state.metrics.requests_rejected.get_or_create(&RejectionLabel { reason }).inc();
+    }
     span.in_scope(|| info!(code, seconds, "answered"));
     response
 }

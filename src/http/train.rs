@@ -106,7 +106,8 @@ async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Prob
     let examples = match media_type.as_deref() {
         None | Some("application/json") => {
             if request.uri().query().is_some_and(|query| !query.is_empty()) {
-                let detail = "a JSON body says everything itself; allowed in the query string: nothing";
+                let detail =
+                    "a JSON body says everything itself; allowed in the query string: nothing";
                 return Err(Problem::invalid("invalid_query", detail));
             }
             return parse_json(&read(request, state).await?);

@@ -212,16 +212,9 @@ impl HubError {
 }
 
 fn in_words(message: &Option<String>) -> String {
-    message
-        .as_ref()
-        .map(|words| format!(": {words}"))
-        .unwrap_or_default()
+    message.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
 }
 
 fn only(found: &[String]) -> String {
-    if found.is_empty() {
-        String::new()
-    } else {
-        format!(", only {}", found.join(", "))
-    }
+    if found.is_empty() { String::new() } else { format!(", only {}", found.join(", ")) }
 }

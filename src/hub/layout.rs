@@ -33,23 +33,14 @@ pub(super) fn choose<'a>(
     listed: &'a [RemoteFile],
 ) -> Result<Vec<&'a RemoteFile>, HubError> {
     let find = |name: &str| listed.iter().find(|file| file.name == name);
-    let missing: Vec<_> = REQUIRED
-        .into_iter()
-        .filter(|name| find(name).is_none())
-        .collect();
+    let missing: Vec<_> = REQUIRED.into_iter().filter(|name| find(name).is_none()).collect();
     if !missing.is_empty() {
-        return Err(HubError::MissingFiles {
-            repo: repo.clone(),
-            missing,
-        });
+        return Err(HubError::MissingFiles { repo: repo.clone(), missing });
     }
     let (weights, external) = WEIGHTS
         .into_iter()
         .find(|(name, _)| find(name).is_some())
-        .ok_or_else(|| HubError::NoWeights {
-            repo: repo.clone(),
-            found: other_weights(listed),
-        })?;
+        .ok_or_else(|| HubError::NoWeights { repo: repo.clone(), found: other_weights(listed) })?;
     Ok(REQUIRED
         .into_iter()
         .chain(OPTIONAL)
@@ -95,12 +86,7 @@ mod tests {
         ]);
         assert_eq!(
             files.unwrap(),
-            [
-                "config.json",
-                "tokenizer.json",
-                "1_Pooling/config.json",
-                "model.safetensors"
-            ]
+            ["config.json", "tokenizer.json", "1_Pooling/config.json", "model.safetensors"]
         );
     }
 
@@ -117,20 +103,14 @@ mod tests {
     #[test]
     fn pickled_weights_are_refused_by_name() {
         let error = chosen(&["config.json", "tokenizer.json", "pytorch_model.bin"]).unwrap_err();
-        assert!(
-            error.to_string().contains("only pytorch_model.bin"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("only pytorch_model.bin"), "{error}");
     }
 
     #[test]
     fn every_missing_file_is_named() {
         let error = chosen(&["vocab.txt", "model.safetensors"]).unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains("no config.json and no tokenizer.json"),
-            "{text}"
-        );
+        assert!(text.contains("no config.json and no tokenizer.json"), "{text}");
     }
 
     #[test]
@@ -143,9 +123,6 @@ mod tests {
             "tokenizer.json",
             "model.safetensors",
         ]);
-        assert_eq!(
-            files.unwrap(),
-            ["config.json", "tokenizer.json", "model.safetensors"]
-        );
+        assert_eq!(files.unwrap(), ["config.json", "tokenizer.json", "model.safetensors"]);
     }
 }

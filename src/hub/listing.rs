@@ -46,11 +46,7 @@ impl RemoteFile {
 
     #[cfg(test)]
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            size: None,
-            lfs: None,
-        }
+        Self { name: name.to_owned(), size: None, lfs: None }
     }
 }
 
@@ -73,10 +69,7 @@ pub(super) fn fetch(
     if let Some(refusal) = refusal(&response, hub, request, "its list of files") {
         return Err(refusal);
     }
-    let not_a_hub = |reason: String| HubError::NotAHub {
-        endpoint: hub.endpoint.clone(),
-        reason,
-    };
+    let not_a_hub = |reason: String| HubError::NotAHub { endpoint: hub.endpoint.clone(), reason };
     let body = response
         .body_mut()
         .with_config()

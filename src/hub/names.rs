@@ -48,11 +48,7 @@ impl FromStr for RepoId {
             && text.split('/').count() <= 2
             && text.split('/').all(part_is_valid)
             && !text.ends_with(".git");
-        if valid {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(HubError::InvalidRepo(text.to_owned()))
-        }
+        if valid { Ok(Self(text.to_owned())) } else { Err(HubError::InvalidRepo(text.to_owned())) }
     }
 }
 
@@ -178,9 +174,7 @@ mod tests {
         for good in ["main", "v1.0", "refs/pr/1", commit] {
             assert!(good.parse::<Revision>().is_ok(), "{good}");
         }
-        for bad in [
-            "", "a//b", "/a", "a/", "../a", "a/../b", "a..b", "a b", "a?b", "a%2Fb", "-a",
-        ] {
+        for bad in ["", "a//b", "/a", "a/", "../a", "a/../b", "a..b", "a b", "a?b", "a%2Fb", "-a"] {
             assert!(bad.parse::<Revision>().is_err(), "{bad:?}");
         }
     }
@@ -189,14 +183,7 @@ mod tests {
     fn an_endpoint_is_an_http_address_and_may_have_a_path() {
         let endpoint: Endpoint = "https://example.org/api/hf/".parse().unwrap();
         assert_eq!(endpoint.to_string(), "https://example.org/api/hf");
-        for bad in [
-            "",
-            "huggingface.co",
-            "ftp://a",
-            "http://",
-            "https://a/?b=c",
-            "https://a/#b",
-        ] {
+        for bad in ["", "huggingface.co", "ftp://a", "http://", "https://a/?b=c", "https://a/#b"] {
             assert!(bad.parse::<Endpoint>().is_err(), "{bad:?}");
         }
     }

@@ -41,11 +41,7 @@ struct Lines<W> {
 
 impl<W: Write> Lines<W> {
     fn to(out: W) -> Self {
-        Self {
-            out,
-            file: String::new(),
-            bytes: 0,
-        }
+        Self { out, file: String::new(), bytes: 0 }
     }
 }
 
@@ -72,10 +68,7 @@ mod tests {
     #[test]
     fn without_a_terminal_each_file_that_is_done_has_its_line() {
         let mut lines = Lines::to(Vec::new());
-        for (name, parts) in [
-            ("config.json", [500, 112]),
-            ("model.safetensors", [1024, 1024]),
-        ] {
+        for (name, parts) in [("config.json", [500, 112]), ("model.safetensors", [1024, 1024])] {
             lines.init(0, name);
             parts.into_iter().for_each(|part| lines.update(part));
             lines.finish();

@@ -36,10 +36,7 @@ impl Record {
             commit: commit.to_owned(),
             files: files
                 .iter()
-                .map(|file| RecordedFile {
-                    name: file.name.clone(),
-                    size: file.size,
-                })
+                .map(|file| RecordedFile { name: file.name.clone(), size: file.size })
                 .collect(),
         }
     }
@@ -92,11 +89,7 @@ impl Record {
         Pulled {
             folder: request.folder.clone(),
             commit: self.commit.clone(),
-            weights: self
-                .files
-                .last()
-                .map(|file| file.name.clone())
-                .unwrap_or_default(),
+            weights: self.files.last().map(|file| file.name.clone()).unwrap_or_default(),
             already_there,
         }
     }
@@ -120,9 +113,7 @@ impl Staging {
     /// Opens `.NAME.partial` beside `target`. What an earlier pull left there is kept if it is of
     /// the same record, and removed otherwise.
     pub fn open(target: &Path, record: &Record) -> Result<Self, HubError> {
-        let name = target
-            .file_name()
-            .ok_or_else(|| HubError::InvalidFolder(target.to_owned()))?;
+        let name = target.file_name().ok_or_else(|| HubError::InvalidFolder(target.to_owned()))?;
         let folder = target.with_file_name(format!(".{}.partial", name.to_string_lossy()));
         fs::create_dir_all(&folder).map_err(HubError::disk(&folder))?;
         let path = folder.join(RECORD);
@@ -149,10 +140,7 @@ impl Staging {
                 .and_then(|()| file.sync_all())
                 .map_err(HubError::disk(&path))?;
         }
-        Ok(Self {
-            folder,
-            _record: file,
-        })
+        Ok(Self { folder, _record: file })
     }
 
     /// The path for a file of the layout, its folder made.
@@ -222,10 +210,7 @@ mod tests {
     fn a_folder_without_a_name_is_refused() {
         for target in ["/", "..", ""] {
             let staging = Staging::open(Path::new(target), &record("1111111"));
-            assert!(
-                matches!(staging, Err(HubError::InvalidFolder(_))),
-                "{target}"
-            );
+            assert!(matches!(staging, Err(HubError::InvalidFolder(_))), "{target}");
         }
     }
 }

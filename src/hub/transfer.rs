@@ -40,11 +40,7 @@ impl<'a> Transfer<'a> {
             .timeout_recv_response(Some(Duration::from_secs(60)))
             .timeout_per_read(Some(Duration::from_secs(60)))
             .build();
-        Self {
-            hub,
-            request,
-            agent: config.into(),
-        }
+        Self { hub, request, agent: config.into() }
     }
 
     /// Brings `path` to the full content of `url`, fetching only what is not there yet.
@@ -74,11 +70,7 @@ impl<'a> Transfer<'a> {
         {
             drop(target);
             fs::remove_file(path).map_err(HubError::disk(path))?;
-            return Err(HubError::WrongLength {
-                file: file.name.clone(),
-                expected,
-                found,
-            });
+            return Err(HubError::WrongLength { file: file.name.clone(), expected, found });
         }
 
         progress.init(bar_length(expected), &file.name);
@@ -93,20 +85,15 @@ impl<'a> Transfer<'a> {
         let mut received = start;
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let interrupted = |source| HubError::Interrupted {
-                file: file.name.clone(),
-                received,
-                source,
-            };
+            let interrupted =
+                |source| HubError::Interrupted { file: file.name.clone(), received, source };
             match body.read(&mut buffer) {
                 Ok(0) if expected.is_some_and(|expected| received < expected) => {
                     return Err(interrupted(io::ErrorKind::UnexpectedEof.into()));
                 }
                 Ok(0) => break,
                 Ok(n) => {
-                    target
-                        .write_all(&buffer[..n])
-                        .map_err(HubError::disk(path))?;
+                    target.write_all(&buffer[..n]).map_err(HubError::disk(path))?;
                     received += n as u64;
                     progress.update(n);
                 }
@@ -139,11 +126,7 @@ impl<'a> Transfer<'a> {
         } else {
             number(response.headers(), header::CONTENT_LENGTH)
         };
-        Ok(Answer {
-            start: if partial { from } else { 0 },
-            total,
-            body: response.into_body(),
-        })
+        Ok(Answer { start: if partial { from } else { 0 }, total, body: response.into_body() })
     }
 
     fn get(&self, url: &str, from: u64) -> Result<Response<Body>, HubError> {
@@ -178,10 +161,7 @@ pub(super) fn copy(
 /// For `map_err` on requests.
 pub(super) fn unreachable(endpoint: &Endpoint) -> impl FnOnce(ureq::Error) -> HubError {
     let endpoint = endpoint.clone();
-    move |source| HubError::Unreachable {
-        endpoint,
-        source: Box::new(source),
-    }
+    move |source| HubError::Unreachable { endpoint, source: Box::new(source) }
 }
 
 /// What the hub's status and its `X-Error-Code` mean; `None` for success.
@@ -204,25 +184,16 @@ pub(super) fn refusal(
     let message = text("x-error-message");
     Some(match (status.as_u16(), code.as_deref()) {
         (401, _) if hub.token.is_none() => HubError::TokenRequired { endpoint, repo },
-        (404, Some("RevisionNotFound")) => HubError::RevisionNotFound {
-            repo,
-            revision: request.revision.clone(),
-        },
+        (404, Some("RevisionNotFound")) => {
+            HubError::RevisionNotFound { repo, revision: request.revision.clone() }
+        }
         (401 | 404, Some("RepoNotFound")) | (404, None) => {
             HubError::RepoNotFound { endpoint, repo }
         }
-        (status @ (401 | 403), _) => HubError::Refused {
-            endpoint,
-            repo,
-            status,
-            message,
-        },
-        (status, _) => HubError::Status {
-            endpoint,
-            status,
-            message,
-            what: format!("{what} of {repo}"),
-        },
+        (status @ (401 | 403), _) => HubError::Refused { endpoint, repo, status, message },
+        (status, _) => {
+            HubError::Status { endpoint, status, message, what: format!("{what} of {repo}") }
+        }
     })
 }
 
@@ -233,11 +204,7 @@ fn verify(file: &RemoteFile, path: &Path) -> Result<(), HubError> {
         && expected != found
     {
         fs::remove_file(path).map_err(HubError::disk(path))?;
-        return Err(HubError::WrongLength {
-            file: file.name.clone(),
-            expected,
-            found,
-        });
+        return Err(HubError::WrongLength { file: file.name.clone(), expected, found });
     }
     let Some(expected) = file.sha256() else {
         return Ok(());
@@ -247,11 +214,7 @@ fn verify(file: &RemoteFile, path: &Path) -> Result<(), HubError> {
         return Ok(());
     }
     fs::remove_file(path).map_err(HubError::disk(path))?;
-    Err(HubError::WrongChecksum {
-        file: file.name.clone(),
-        expected: expected.to_owned(),
-        found,
-    })
+    Err(HubError::WrongChecksum { file: file.name.clone(), expected: expected.to_owned(), found })
 }
 
 fn sha256(path: &Path) -> io::Result<String> {

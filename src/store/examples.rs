@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::error::{During, StoreError};
-use crate::store::{ROWS_PER_INSERT, Store, placeholders, tasks};
+use crate::store::{ROWS_PER_STATEMENT, Store, placeholders, tasks};
 use crate::training::job::{Example, JobSpec, Mode};
 
 impl Store {
@@ -18,9 +18,9 @@ impl Store {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT e.sha256, e.text, l.task, l.label
-             FROM example_labels l JOIN examples e ON e.sha256 = l.sha256
-             WHERE l.task IN {} ORDER BY e.arrival, e.sha256",
+            "SELECT e.id, e.text, l.task, l.label
+             FROM examples e JOIN example_labels l ON l.example = e.id
+             WHERE l.task IN {} ORDER BY e.id",
             placeholders(1, tasks.len()),
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -28,14 +28,16 @@ impl Store {
             query = query.bind(task);
         }
         let mut examples: Vec<Example> = Vec::new();
+        let mut last_id = None;
         for row in query.fetch_all(&self.reads).await.during(OPERATION)? {
-            let text: String = row.try_get("text").during(OPERATION)?;
-            if examples.last().is_none_or(|last| last.text != text) {
+            let id: i64 = row.try_get("id").during(OPERATION)?;
+            if last_id.replace(id) != Some(id) {
+                let text = row.try_get("text").during(OPERATION)?;
                 examples.push(Example { text, labels: BTreeMap::new() });
             }
             let task = row.try_get("task").during(OPERATION)?;
             let label = row.try_get("label").during(OPERATION)?;
-            examples.last_mut().expect("just pushed").labels.insert(task, label);
+            examples.last_mut().expect("pushed for the first id").labels.insert(task, label);
         }
         Ok(examples)
     }
@@ -61,31 +63,30 @@ pub(super) async fn merge(
     if spec.mode == Mode::Replace {
         forget(tx, &trained.iter().copied().collect::<Vec<_>>()).await?;
     }
-    let mut hashes: HashMap<&str, String> = HashMap::new();
-    let mut texts: Vec<(&str, String)> = Vec::new();
+    let mut texts: Vec<&str> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     // One statement must not touch a row twice, so the last label is chosen here.
-    let mut labels: BTreeMap<(&str, String), &str> = BTreeMap::new();
+    let mut labels: Labels = BTreeMap::new();
     for example in examples {
         let learnt = example.labels.iter().filter(|(task, _)| trained.contains(task.as_str()));
         for (task, label) in learnt {
-            let hash = hashes.entry(&example.text).or_insert_with(|| {
-                let hash = sha256(&example.text);
-                texts.push((&example.text, hash.clone()));
-                hash
+            let place = *places.entry(&example.text).or_insert_with(|| {
+                texts.push(&example.text);
+                texts.len() - 1
             });
-            labels.insert((task, hash.clone()), label);
+            labels.insert((place, task), label);
         }
     }
     check_labels(tx, &labels).await?;
-    insert_texts(tx, &texts).await?;
-    insert_labels(tx, labels).await
+    let ids = insert_texts(tx, &texts).await?;
+    insert_labels(tx, &ids, labels).await
 }
 
+/// The place of a text in a list, and a task, to the label.
+type Labels<'a> = BTreeMap<(usize, &'a str), &'a str>;
+
 /// Removes the labels for `tasks`, and the texts that are then without any.
-pub(super) async fn forget(
-    tx: &mut AnyConnection,
-    tasks: &[&str],
-) -> Result<(), StoreError> {
+pub(super) async fn forget(tx: &mut AnyConnection, tasks: &[&str]) -> Result<(), StoreError> {
     const OPERATION: &str = "forget the examples of a task";
     for task in tasks {
         let delete = sqlx::query("DELETE FROM example_labels WHERE task = $1").bind(task);
@@ -93,19 +94,16 @@ pub(super) async fn forget(
     }
     let delete = sqlx::query(
         "DELETE FROM examples WHERE NOT EXISTS
-         (SELECT 1 FROM example_labels WHERE example_labels.sha256 = examples.sha256)",
+         (SELECT 1 FROM example_labels WHERE example_labels.example = examples.id)",
     );
     delete.execute(tx).await.during(OPERATION).map(drop)
 }
 
 /// Every label in the memory is one of its task's labels, whatever happened to the task since the
 /// job was accepted.
-async fn check_labels(
-    tx: &mut AnyConnection,
-    labels: &BTreeMap<(&str, String), &str>,
-) -> Result<(), StoreError> {
+async fn check_labels(tx: &mut AnyConnection, labels: &Labels<'_>) -> Result<(), StoreError> {
     let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for ((task, _), label) in labels {
+    for ((_, task), label) in labels {
         used.entry(task).or_default().insert(label);
     }
     for (task, used) in used {
@@ -126,42 +124,74 @@ async fn check_labels(
     Ok(())
 }
 
-async fn insert_texts(tx: &mut AnyConnection, texts: &[(&str, String)]) -> Result<(), StoreError> {
+/// Gives the id of each text, new or known. Ids cannot clash, as only one job runs and only its
+/// success comes here.
+async fn insert_texts(tx: &mut AnyConnection, texts: &[&str]) -> Result<Vec<i64>, StoreError> {
     const OPERATION: &str = "remember texts";
-    let last: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(arrival), 0) FROM examples")
+    let mut next: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) + 1 FROM examples")
         .fetch_one(&mut *tx)
         .await
         .during(OPERATION)?;
-    let mut arrival = last;
-    for chunk in texts.chunks(ROWS_PER_INSERT) {
+    let mut ids = Vec::with_capacity(texts.len());
+    for chunk in texts.chunks(ROWS_PER_STATEMENT) {
+        let hashes: Vec<_> = chunk.iter().map(|text| sha256(text)).collect();
+        let known = ids_of(tx, &hashes).await?;
+        let mut new = Vec::new();
+        for (text, hash) in chunk.iter().zip(&hashes) {
+            ids.push(known.get(hash).copied().unwrap_or_else(|| {
+                new.push((next, hash, *text));
+                next += 1;
+                next - 1
+            }));
+        }
+        if new.is_empty() {
+            continue;
+        }
         let sql = format!(
-            "INSERT INTO examples (sha256, text, arrival) VALUES {} ON CONFLICT (sha256) DO NOTHING",
-            placeholders(chunk.len(), 3),
+            "INSERT INTO examples (id, sha256, text) VALUES {}",
+            placeholders(new.len(), 3),
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (text, hash) in chunk {
-            arrival += 1;
-            query = query.bind(hash).bind(*text).bind(arrival);
+        for (id, hash, text) in new {
+            query = query.bind(id).bind(hash).bind(text);
         }
         query.execute(&mut *tx).await.during(OPERATION)?;
     }
-    Ok(())
+    Ok(ids)
+}
+
+/// The ids of those texts that are known, by their hashes.
+async fn ids_of(
+    tx: &mut AnyConnection,
+    hashes: &[String],
+) -> Result<HashMap<String, i64>, StoreError> {
+    let sql = format!(
+        "SELECT sha256, id FROM examples WHERE sha256 IN {}",
+        placeholders(1, hashes.len())
+    );
+    let mut query = sqlx::query_as(AssertSqlSafe(sql));
+    for hash in hashes {
+        query = query.bind(hash);
+    }
+    let known: Vec<(String, i64)> = query.fetch_all(tx).await.during("look up texts")?;
+    Ok(known.into_iter().collect())
 }
 
 async fn insert_labels(
     tx: &mut AnyConnection,
-    labels: BTreeMap<(&str, String), &str>,
+    ids: &[i64],
+    labels: Labels<'_>,
 ) -> Result<(), StoreError> {
     let labels: Vec<_> = labels.into_iter().collect();
-    for chunk in labels.chunks(ROWS_PER_INSERT) {
+    for chunk in labels.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
-            "INSERT INTO example_labels (task, sha256, label) VALUES {}
-             ON CONFLICT (task, sha256) DO UPDATE SET label = excluded.label",
+            "INSERT INTO example_labels (example, task, label) VALUES {}
+             ON CONFLICT (example, task) DO UPDATE SET label = excluded.label",
             placeholders(chunk.len(), 3),
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for ((task, hash), label) in chunk {
-            query = query.bind(*task).bind(hash).bind(*label);
+        for ((place, task), label) in chunk {
+            query = query.bind(ids[*place]).bind(*task).bind(*label);
         }
         query.execute(&mut *tx).await.during("remember labels")?;
     }

@@ -17,6 +17,7 @@ pub struct JobQuery {
     pub limit: u32,
     /// Only jobs older than the one with this id: the last id of the page before.
     pub before: Option<String>,
+    /// Only jobs in this state.
     pub state: Option<JobState>,
 }
 
@@ -31,6 +32,7 @@ pub struct JobCounts {
 }
 
 impl Store {
+    /// The job of that id, if there is one.
     pub async fn job(&self, id: &str) -> Result<Option<Job>, StoreError> {
         let row = sqlx::query("SELECT * FROM jobs WHERE id = $1")
             .bind(id)
@@ -56,6 +58,7 @@ impl Store {
         self.with_epochs(&rows).await
     }
 
+    /// How many jobs are in each state, of all that were ever accepted.
     pub async fn job_counts(&self) -> Result<JobCounts, StoreError> {
         const OPERATION: &str = "count the jobs";
         let rows = sqlx::query("SELECT state, COUNT(*) AS jobs FROM jobs GROUP BY state")
@@ -220,7 +223,7 @@ mod tests {
         for number in 1..=2 {
             let job = start(&store, &spec(), &[]).await;
             let report = EpochReport { epoch: number, loss: 0.5, tasks: [].into() };
-            store.record_epoch(&job.id, &report).await.unwrap();
+            store.record_epochs(&job.id, std::slice::from_ref(&report)).await.unwrap();
             store.fail(&job.id, "for the test").await.unwrap();
             failed.insert(0, (job.id, vec![report]));
         }

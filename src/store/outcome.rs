@@ -11,29 +11,35 @@ use crate::store::{NewVersion, Store, VersionInfo, examples, now, versions};
 use crate::training::job::{EpochReport, JobState};
 
 impl Store {
-    /// Adds the report of an epoch to a running job.
+    /// Adds reports of epochs to a running job, in one step.
     ///
     /// # Errors
     /// [`StoreError::NotFinite`], as JSON knows no other numbers; [`StoreError::UnknownJob`];
     /// [`StoreError::JobState`] when the job is not running.
-    pub async fn record_epoch(&self, job: &str, report: &EpochReport) -> Result<(), StoreError> {
-        const OPERATION: &str = "record an epoch";
-        if !is_finite(report) {
+    pub async fn record_epochs(
+        &self,
+        job: &str,
+        reports: &[EpochReport],
+    ) -> Result<(), StoreError> {
+        const OPERATION: &str = "record the epochs of a job";
+        if let Some(report) = reports.iter().find(|report| !is_finite(report)) {
             return Err(StoreError::NotFinite { job: job.to_owned(), epoch: report.epoch });
         }
         let mut tx = self.begin(OPERATION).await?;
-        let inserted = sqlx::query(
-            "INSERT INTO job_epochs (job, epoch, report)
-             SELECT id, $2, $3 FROM jobs WHERE id = $1 AND state = 'running'",
-        )
-        .bind(job)
-        .bind(i64::from(report.epoch))
-        .bind(serde_json::to_string(report).expect("a report always makes JSON"))
-        .execute(&mut *tx)
-        .await
-        .during(OPERATION)?;
-        if inserted.rows_affected() == 0 {
-            return Err(refusal(&mut tx, job, OPERATION).await);
+        for report in reports {
+            let inserted = sqlx::query(
+                "INSERT INTO job_epochs (job, epoch, report)
+                 SELECT id, $2, $3 FROM jobs WHERE id = $1 AND state = 'running'",
+            )
+            .bind(job)
+            .bind(i64::from(report.epoch))
+            .bind(serde_json::to_string(report).expect("a report always makes JSON"))
+            .execute(&mut *tx)
+            .await
+            .during(OPERATION)?;
+            if inserted.rows_affected() == 0 {
+                return Err(refusal(&mut tx, job, OPERATION).await);
+            }
         }
         tx.commit().await.during(OPERATION)
     }

@@ -9,7 +9,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::error::{During, StoreError};
 use crate::store::outcome::{end, refusal, state_of, storable};
-use crate::store::{ROWS_PER_INSERT, Store, jobs, now, placeholders, refuse_nul, timestamp};
+use crate::store::{ROWS_PER_STATEMENT, Store, jobs, now, placeholders, refuse_nul, timestamp};
 use crate::training::job::{Example, Job, JobSpec, JobState};
 
 /// What [`Store::cancel`] did.
@@ -197,7 +197,7 @@ async fn insert_examples(
     examples: &[Example],
 ) -> Result<(), StoreError> {
     let mut position = 0_i64;
-    for chunk in examples.chunks(ROWS_PER_INSERT) {
+    for chunk in examples.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
             "INSERT INTO job_examples (job, position, text, labels) VALUES {}",
             placeholders(chunk.len(), 4),

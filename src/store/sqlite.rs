@@ -91,7 +91,7 @@ impl DatabaseFile {
         self.lock
     }
 
-    /// Statements are not logged: the longest carry hundreds of rows.
+    /// Statements are not logged: the longest carry a hundred rows.
     fn options(&self) -> Result<AnyConnectOptions, sqlx::Error> {
         let path: String = self.path.as_os_str().as_encoded_bytes().iter().map(url_byte).collect();
         let url = format!("sqlite://{path}?mode=rwc");

@@ -10,9 +10,11 @@ use crate::store::{Store, examples, refuse_nul};
 /// What [`Store::put_task`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskChange {
+    /// There was no task of that name.
     Created,
     /// The model or the labels were replaced.
     Redefined,
+    /// The task was defined so already.
     Unchanged,
 }
 
@@ -86,6 +88,7 @@ impl Store {
         Ok(tasks)
     }
 
+    /// The task of that name, if there is one.
     pub async fn task(&self, name: &str) -> Result<Option<Task>, StoreError> {
         let row = sqlx::query("SELECT name, model, labels FROM tasks WHERE name = $1")
             .bind(name)

@@ -60,6 +60,7 @@ impl Store {
         rows.iter().map(decode_info).collect()
     }
 
+    /// One version of a task with its weights, if there is one of that number.
     pub async fn version(
         &self,
         task: &str,

@@ -33,20 +33,11 @@ pub enum DatasetError {
     #[error("the embedding of row {row} holds {value}; only finite numbers are allowed")]
     NotFinite { row: usize, value: f32 },
     #[error("task {task:?} has labels for {found} rows, but there are {expected} embeddings")]
-    Rows {
-        task: String,
-        found: usize,
-        expected: usize,
-    },
+    Rows { task: String, found: usize, expected: usize },
     #[error(
         "row {row} has class {class} of task {task:?}, but it has {classes} classes, counted from 0"
     )]
-    Class {
-        task: String,
-        row: usize,
-        class: usize,
-        classes: usize,
-    },
+    Class { task: String, row: usize, class: usize, classes: usize },
     #[error("task {0:?} occurs twice in the data set")]
     DuplicateTask(String),
     #[error("the validation share is {0}, but it must be at least 0 and below 1")]
@@ -59,17 +50,13 @@ impl Dataset {
     /// # Errors
     /// NaN or infinite values.
     pub fn new(embeddings: Array2<f32>) -> Result<Self, DatasetError> {
-        if let Some(((row, _), &value)) = embeddings
-            .indexed_iter()
-            .find(|(_, value)| !value.is_finite())
+        if let Some(((row, _), &value)) =
+            embeddings.indexed_iter().find(|(_, value)| !value.is_finite())
         {
             return Err(DatasetError::NotFinite { row, value });
         }
         let embeddings = embeddings.as_standard_layout().into_owned();
-        Ok(Self {
-            embeddings,
-            columns: Vec::new(),
-        })
+        Ok(Self { embeddings, columns: Vec::new() })
     }
 
     /// Adds a task with `classes` labels. `values` has an entry for each row: the index of its
@@ -88,27 +75,14 @@ impl Dataset {
             return Err(DatasetError::DuplicateTask(task));
         }
         if values.len() != self.rows() {
-            return Err(DatasetError::Rows {
-                task,
-                found: values.len(),
-                expected: self.rows(),
-            });
+            return Err(DatasetError::Rows { task, found: values.len(), expected: self.rows() });
         }
         let beyond = |value: &Option<usize>| value.is_some_and(|class| class >= classes);
         if let Some(row) = values.iter().position(beyond) {
             let class = values[row].expect("only a class can be out of range");
-            return Err(DatasetError::Class {
-                task,
-                row,
-                class,
-                classes,
-            });
+            return Err(DatasetError::Class { task, row, class, classes });
         }
-        self.columns.push(Column {
-            task,
-            classes,
-            values,
-        });
+        self.columns.push(Column { task, classes, values });
         Ok(self)
     }
 
@@ -147,15 +121,8 @@ impl Dataset {
         rows: impl IntoIterator<Item = usize>,
     ) -> Labelled<'_> {
         let values = &self.columns[task].values;
-        let (rows, classes) = rows
-            .into_iter()
-            .filter_map(|row| Some((row, values[row]?)))
-            .unzip();
-        Labelled {
-            embeddings: self.embeddings.view(),
-            rows,
-            classes,
-        }
+        let (rows, classes) = rows.into_iter().filter_map(|row| Some((row, values[row]?))).unzip();
+        Labelled { embeddings: self.embeddings.view(), rows, classes }
     }
 
     /// The given rows, in the order given.
@@ -164,10 +131,7 @@ impl Dataset {
             values: rows.iter().map(|&row| column.values[row]).collect(),
             ..column.clone()
         });
-        Self {
-            embeddings: self.embeddings.select(Axis(0), rows),
-            columns: columns.collect(),
-        }
+        Self { embeddings: self.embeddings.select(Axis(0), rows), columns: columns.collect() }
     }
 }
 
@@ -210,10 +174,7 @@ impl Labelled<'_> {
         for (block, rows) in self.rows.chunks(BLOCK).enumerate() {
             let positions = block * BLOCK..block * BLOCK + rows.len();
             if rows.windows(2).all(|pair| pair[0] + 1 == pair[1]) {
-                visit(
-                    positions,
-                    self.embeddings.slice(s![rows[0]..rows[0] + rows.len(), ..]),
-                );
+                visit(positions, self.embeddings.slice(s![rows[0]..rows[0] + rows.len(), ..]));
             } else {
                 visit(positions, self.embeddings.select(Axis(0), rows).view());
             }
@@ -235,9 +196,7 @@ mod tests {
     fn blocks_hold_the_labelled_rows_in_order() {
         let every_third = |row: usize| row.is_multiple_of(3);
         for carries in [|_| true, every_third] {
-            let classes = (0..2000)
-                .map(|row| carries(row).then_some(row % 5))
-                .collect();
+            let classes = (0..2000).map(|row| carries(row).then_some(row % 5)).collect();
             let data = numbered(2000).with_task("task", 5, classes).unwrap();
             let labelled = data.labelled(0);
             let mut seen = Vec::new();
@@ -246,17 +205,8 @@ mod tests {
                 assert_eq!(positions.len(), embeddings.nrows());
                 seen.extend(embeddings.column(1).iter().map(|&row| row as usize));
             });
-            assert_eq!(
-                seen,
-                (0..2000).filter(|&row| carries(row)).collect::<Vec<_>>()
-            );
-            assert!(
-                labelled
-                    .classes()
-                    .iter()
-                    .zip(&seen)
-                    .all(|(class, row)| *class == row % 5)
-            );
+            assert_eq!(seen, (0..2000).filter(|&row| carries(row)).collect::<Vec<_>>());
+            assert!(labelled.classes().iter().zip(&seen).all(|(class, row)| *class == row % 5));
         }
     }
 

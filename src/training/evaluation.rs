@@ -47,11 +47,7 @@ impl Tally {
     pub(super) fn scores(&self) -> Option<Scores> {
         let rows = (self.rows > 0).then_some(self.rows as f64)?;
         let accuracy = self.correct as f64 / rows;
-        Some(Scores {
-            loss: self.loss / rows,
-            accuracy,
-            rows: self.rows,
-        })
+        Some(Scores { loss: self.loss / rows, accuracy, rows: self.rows })
     }
 }
 
@@ -64,20 +60,12 @@ mod tests {
 
     fn head(weights: [f32; 2]) -> Head {
         let labels = vec!["a".to_owned(), "b".to_owned()];
-        Head::new(
-            labels,
-            arr2(&weights.map(|weight| [weight])),
-            arr1(&[0.0, 0.0]),
-        )
-        .unwrap()
+        Head::new(labels, arr2(&weights.map(|weight| [weight])), arr1(&[0.0, 0.0])).unwrap()
     }
 
     fn data(classes: Vec<Option<usize>>) -> Dataset {
         let embeddings = arr2(&[[1.0], [-1.0], [3.0]]);
-        Dataset::new(embeddings)
-            .unwrap()
-            .with_task("task", 2, classes)
-            .unwrap()
+        Dataset::new(embeddings).unwrap().with_task("task", 2, classes).unwrap()
     }
 
     #[test]
@@ -86,11 +74,7 @@ mod tests {
         let scores = evaluate(&head([3f32.ln(), 0.0]), &data.labelled(0)).unwrap();
         // Probabilities of the right label: 3/4 and 1/(1 + 27).
         let expected = ((4.0f64 / 3.0).ln() + 28f64.ln()) / 2.0;
-        assert!(
-            (scores.loss - expected).abs() < 1e-6,
-            "{} is not {expected}",
-            scores.loss
-        );
+        assert!((scores.loss - expected).abs() < 1e-6, "{} is not {expected}", scores.loss);
         assert_eq!((scores.accuracy, scores.rows), (0.5, 2));
     }
 
@@ -103,9 +87,6 @@ mod tests {
 
     #[test]
     fn rows_without_labels_have_no_scores() {
-        assert_eq!(
-            evaluate(&head([1.0, 0.0]), &data(vec![None; 3]).labelled(0)),
-            None
-        );
+        assert_eq!(evaluate(&head([1.0, 0.0]), &data(vec![None; 3]).labelled(0)), None);
     }
 }

@@ -178,9 +178,7 @@ impl Run<'_> {
     }
 
     async fn record(&self, job: &Job, reports: &mut Vec<EpochReport>) -> Result<(), RunError> {
-        for report in &*reports {
-            self.store.record_epoch(&job.id, report).await.map_err(failed)?;
-        }
+        self.store.record_epochs(&job.id, reports).await.map_err(failed)?;
         for (task, scores) in reports.last().iter().flat_map(|report| &report.tasks) {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);

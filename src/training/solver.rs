@@ -35,12 +35,7 @@ pub enum Solver {
     Lbfgs { l2: f64, epochs: u32 },
     /// Mini-batch Adam, with the loss summed over tasks. Batches are drawn anew each epoch; a batch
     /// that holds all rows keeps their order.
-    Adam {
-        learning_rate: f64,
-        epochs: u32,
-        batch_size: usize,
-        l2: f64,
-    },
+    Adam { learning_rate: f64, epochs: u32, batch_size: usize, l2: f64 },
 }
 
 /// A setting of a solver that is out of range.
@@ -85,11 +80,7 @@ pub enum FitError {
         "task {task:?} has a single class: all of its {rows} training examples are labelled \
          {label:?}, but training needs at least 2 different labels"
     )]
-    SingleClass {
-        task: String,
-        label: String,
-        rows: usize,
-    },
+    SingleClass { task: String, label: String, rows: usize },
     #[error(
         "the loss or the weights of task {task:?} grew beyond all bounds in epoch {epoch}; \
          a lower learning rate or a higher l2 may help"
@@ -106,10 +97,7 @@ const GREATEST_WEIGHT: f64 = 16_777_216.0;
 impl Default for Solver {
     /// L-BFGS to convergence, with the regularisation of scikit-learn's `C = 10`.
     fn default() -> Self {
-        Self::Lbfgs {
-            l2: 0.1,
-            epochs: 100,
-        }
+        Self::Lbfgs { l2: 0.1, epochs: 100 }
     }
 }
 
@@ -121,46 +109,17 @@ impl Solver {
     pub fn validate(&self) -> Result<(), InvalidSetting> {
         let (l2, batch_size, learning_rate) = match *self {
             Self::Lbfgs { l2, .. } => (l2, 1, 1.0),
-            Self::Adam {
-                learning_rate,
-                batch_size,
-                l2,
-                ..
-            } => (l2, batch_size, learning_rate),
+            Self::Adam { learning_rate, batch_size, l2, .. } => (l2, batch_size, learning_rate),
         };
         let check = |setting, value, valid: bool, allowed| match valid {
             true => Ok(()),
-            false => Err(InvalidSetting {
-                setting,
-                value,
-                allowed,
-            }),
+            false => Err(InvalidSetting { setting, value, allowed }),
         };
-        check(
-            "epochs",
-            self.epochs().into(),
-            self.epochs() > 0,
-            "at least 1",
-        )?;
-        check(
-            "l2",
-            l2,
-            (0.0..=1e12).contains(&l2),
-            "at least 0 and at most 1e12",
-        )?;
-        check(
-            "batch_size",
-            batch_size as f64,
-            batch_size > 0,
-            "at least 1",
-        )?;
+        check("epochs", self.epochs().into(), self.epochs() > 0, "at least 1")?;
+        check("l2", l2, (0.0..=1e12).contains(&l2), "at least 0 and at most 1e12")?;
+        check("batch_size", batch_size as f64, batch_size > 0, "at least 1")?;
         let positive = learning_rate > 0.0 && learning_rate.is_finite();
-        check(
-            "learning_rate",
-            learning_rate,
-            positive,
-            "a finite number greater than 0",
-        )
+        check("learning_rate", learning_rate, positive, "a finite number greater than 0")
     }
 
     /// The greatest number of passes over the examples.
@@ -188,10 +147,7 @@ pub fn fit(
     solver.validate()?;
     let expected = data.train.tasks().len();
     if start.len() != expected {
-        return Err(FitError::Heads {
-            found: start.len(),
-            expected,
-        });
+        return Err(FitError::Heads { found: start.len(), expected });
     }
     let mut participants = start
         .into_iter()
@@ -199,9 +155,7 @@ pub fn fit(
         .map(|(task, start)| Participant::new(solver, data, task, start, seed))
         .collect::<Result<Vec<_>, _>>()?;
 
-    let trains = participants
-        .iter()
-        .any(|participant| participant.fitter.is_some());
+    let trains = participants.iter().any(|participant| participant.fitter.is_some());
     let epochs = if trains { 1..=solver.epochs() } else { 0..=0 };
     for epoch in epochs {
         for participant in &mut participants {
@@ -214,10 +168,7 @@ pub fn fit(
             break;
         }
     }
-    Ok(participants
-        .into_iter()
-        .map(|participant| participant.head)
-        .collect())
+    Ok(participants.into_iter().map(|participant| participant.head).collect())
 }
 
 /// A solver at work on one task.
@@ -254,11 +205,7 @@ impl<'a> Participant<'a> {
         start: Start,
         seed: u64,
     ) -> Result<Self, FitError> {
-        let name = data
-            .train
-            .tasks()
-            .nth(task)
-            .expect("there is a start for each task");
+        let name = data.train.tasks().nth(task).expect("there is a start for each task");
         let (head, trained) = match start {
             Start::Train(head) => (head, true),
             Start::Freeze(head) => (head, false),
@@ -272,26 +219,12 @@ impl<'a> Participant<'a> {
             let classes = rows.classes();
             if classes.iter().all(|&class| class == classes[0]) {
                 let label = head.labels()[classes[0]].clone();
-                return Err(FitError::SingleClass {
-                    task: name.into(),
-                    label,
-                    rows: rows.len(),
-                });
+                return Err(FitError::SingleClass { task: name.into(), label, rows: rows.len() });
             }
             Some(match *solver {
                 Solver::Lbfgs { l2, .. } => Box::new(Lbfgs::new(rows, &head, l2)),
-                Solver::Adam {
-                    learning_rate,
-                    batch_size,
-                    l2,
-                    ..
-                } => {
-                    let settings = adam::Settings {
-                        learning_rate,
-                        batch_size,
-                        l2,
-                        seed,
-                    };
+                Solver::Adam { learning_rate, batch_size, l2, .. } => {
+                    let settings = adam::Settings { learning_rate, batch_size, l2, seed };
                     Box::new(Adam::new(&data.train, task, &head, settings))
                 }
             })
@@ -299,21 +232,11 @@ impl<'a> Participant<'a> {
             None
         };
         let report = TaskReport { train, validation };
-        Ok(Self {
-            name,
-            task,
-            data,
-            head,
-            report,
-            fitter,
-        })
+        Ok(Self { name, task, data, head, report, fitter })
     }
 
     fn advance(&mut self, epoch: u32) -> Result<(), FitError> {
-        let diverged = || FitError::Diverged {
-            task: self.name.to_owned(),
-            epoch,
-        };
+        let diverged = || FitError::Diverged { task: self.name.to_owned(), epoch };
         if let Some(fitter) = &mut self.fitter
             && !fitter.converged()
         {
@@ -325,10 +248,7 @@ impl<'a> Participant<'a> {
             };
         }
         let scores = [Some(self.report.train), self.report.validation];
-        let finite = scores
-            .iter()
-            .flatten()
-            .all(|scores| scores.loss.is_finite());
+        let finite = scores.iter().flatten().all(|scores| scores.loss.is_finite());
         if finite { Ok(()) } else { Err(diverged()) }
     }
 
@@ -343,13 +263,7 @@ fn check_shape(name: &str, head: &Head, data: &Dataset, task: usize) -> Result<(
     if (labels, width) == (expected_labels, expected_width) {
         return Ok(());
     }
-    Err(FitError::Shape {
-        task: name.into(),
-        labels,
-        width,
-        expected_labels,
-        expected_width,
-    })
+    Err(FitError::Shape { task: name.into(), labels, width, expected_labels, expected_width })
 }
 
 fn validate(head: &Head, data: &Split, task: usize) -> Option<Scores> {
@@ -359,10 +273,7 @@ fn validate(head: &Head, data: &Split, task: usize) -> Option<Scores> {
 /// A head like `like` with new parameters, or `None` if they are out of bounds.
 fn rounded(parameters: &Array1<f64>, like: &Head) -> Option<Head> {
     // Also catches NaN.
-    if !parameters
-        .iter()
-        .all(|parameter| parameter.abs() <= GREATEST_WEIGHT)
-    {
+    if !parameters.iter().all(|parameter| parameter.abs() <= GREATEST_WEIGHT) {
         return None;
     }
     let mut values = parameters.iter().map(|&parameter| parameter as f32);
@@ -373,17 +284,11 @@ fn rounded(parameters: &Array1<f64>, like: &Head) -> Option<Head> {
 }
 
 fn report(epoch: u32, participants: &[Participant]) -> EpochReport {
-    let losses = participants
-        .iter()
-        .map(|participant| participant.report.train.loss);
+    let losses = participants.iter().map(|participant| participant.report.train.loss);
     let tasks = participants
         .iter()
         .map(|participant| (participant.name.to_owned(), participant.report.clone()));
-    EpochReport {
-        epoch,
-        loss: losses.sum(),
-        tasks: tasks.collect(),
-    }
+    EpochReport { epoch, loss: losses.sum(), tasks: tasks.collect() }
 }
 
 #[cfg(test)]

@@ -109,6 +109,8 @@ impl Trainer {
                 }
             }
         }
+        // Those who watch jobs that will not run any more have to look up.
+        self.changed().await;
     }
 
     async fn claim(
@@ -151,11 +153,7 @@ impl Trainer {
         self.changed().await;
     }
 
-    async fn train(
-        &self,
-        job: &Job,
-        cancel: &CancellationToken,
-    ) -> Result<Vec<Trained>, RunError> {
+    async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Vec<Trained>, RunError> {
         let encoder = self.0.encoders.get(&job.spec.model).ok_or_else(|| {
             RunError::Failed(format!("model {:?} is no longer served", job.spec.model))
         })?;

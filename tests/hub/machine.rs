@@ -12,9 +12,7 @@ pub const REPO: &str = "sentence-transformers/tiny";
 
 /// The files of the layout, the weights large enough to need many reads.
 pub fn model() -> Content {
-    let weights: Vec<u8> = (0..3_000_000_u32)
-        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
-        .collect();
+    let weights: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     Content {
         repo: REPO,
         commit: COMMIT.to_owned(),
@@ -51,11 +49,7 @@ impl Machine {
             "HF_HOME" => Some(home.display().to_string()),
             _ => None,
         });
-        Self {
-            server,
-            hub: hub.unwrap(),
-            root,
-        }
+        Self { server, hub: hub.unwrap(), root }
     }
 
     pub fn models(&self) -> PathBuf {

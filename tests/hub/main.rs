@@ -34,10 +34,7 @@ fn a_pulled_folder_holds_the_layouts_files_and_its_record_and_nothing_else() {
     assert_eq!(files_in(&pulled.folder), expected);
     for (name, bytes) in model().files {
         if expected.contains(&name) {
-            assert!(
-                fs::read(pulled.folder.join(name)).unwrap() == bytes,
-                "{name}"
-            );
+            assert!(fs::read(pulled.folder.join(name)).unwrap() == bytes, "{name}");
         }
     }
     assert_eq!(fs::read_dir(machine.models()).unwrap().count(), 1);
@@ -53,10 +50,7 @@ fn a_pull_asks_for_the_listing_and_for_each_file_once_and_for_nothing_else() {
     assert_eq!(
         asked,
         [
-            (
-                "hub",
-                format!("/api/models/{REPO}/revision/main?blobs=true")
-            ),
+            ("hub", format!("/api/models/{REPO}/revision/main?blobs=true")),
             at_commit("config.json"),
             at_commit("tokenizer.json"),
             at_commit("modules.json"),
@@ -78,10 +72,7 @@ fn a_transfer_that_broke_off_is_continued_where_it_stopped() {
     let machine = Machine::with(model());
     machine.server.cut_next_large_file_after(CUT);
     let error = machine.pull().unwrap_err();
-    assert!(
-        error.to_string().contains("run the same command again"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("run the same command again"), "{error}");
     let HubError::Interrupted { file, received, .. } = error else {
         panic!("{error:?}");
     };
@@ -92,10 +83,7 @@ fn a_transfer_that_broke_off_is_continued_where_it_stopped() {
     let pulled = machine.pull().unwrap();
     let seen = machine.server.seen();
     let ranges: Vec<_> = seen.iter().filter_map(|s| s.range.as_deref()).collect();
-    assert_eq!(
-        ranges, ["bytes=1000000-"; 2],
-        "to the hub, and on to the storage"
-    );
+    assert_eq!(ranges, ["bytes=1000000-"; 2], "to the hub, and on to the storage");
     // The small files were there: the listing, the weights' address, and the weights.
     assert_eq!(seen.len(), 3, "{seen:?}");
     let weights = fs::read(pulled.folder.join("model.safetensors")).unwrap();
@@ -120,10 +108,7 @@ fn progress_counts_every_byte_once_even_when_continued() {
     let machine = Machine::with(model());
     machine.server.cut_next_large_file_after(1_000_000);
     let mut first = Count::default();
-    machine
-        .hub
-        .pull(&machine.request(), &mut first)
-        .unwrap_err();
+    machine.hub.pull(&machine.request(), &mut first).unwrap_err();
     let weights = "model.safetensors".to_owned();
     assert_eq!(first.0.pop(), Some((weights, 3_000_000, 1_000_000, false)));
     let mut second = Count::default();
@@ -140,9 +125,7 @@ fn a_server_that_cannot_continue_is_asked_for_the_whole_file() {
     let machine = Machine::with(model());
     machine.server.cut_next_large_file_after(1_000_000);
     machine.pull().unwrap_err();
-    machine
-        .server
-        .change(|content| content.ignores_ranges = true);
+    machine.server.change(|content| content.ignores_ranges = true);
     let pulled = machine.pull().unwrap();
     let weights = fs::read(pulled.folder.join("model.safetensors")).unwrap();
     assert!(weights == model().files["model.safetensors"]);
@@ -150,10 +133,7 @@ fn a_server_that_cannot_continue_is_asked_for_the_whole_file() {
 
 #[test]
 fn a_mirror_that_lists_only_names_works_and_resumes() {
-    let machine = Machine::with(Content {
-        bare_listing: true,
-        ..model()
-    });
+    let machine = Machine::with(Content { bare_listing: true, ..model() });
     machine.server.cut_next_large_file_after(1_000_000);
     machine.pull().unwrap_err();
     // Complete small files cannot be told from partial ones here: the server says so with 416.
@@ -167,20 +147,14 @@ fn a_mirror_that_lists_only_names_works_and_resumes() {
 
 #[test]
 fn a_token_reaches_the_hub_and_no_other_host() {
-    let mut machine = Machine::with(Content {
-        token: Some("hf_secret"),
-        ..model()
-    });
+    let mut machine = Machine::with(Content { token: Some("hf_secret"), ..model() });
     let error = machine.pull().unwrap_err();
     assert!(matches!(error, HubError::TokenRequired { .. }), "{error:?}");
     assert!(error.to_string().contains("HF_TOKEN"), "{error}");
 
     machine.hub.token = Some("hf_wrong".parse().unwrap());
     let error = machine.pull().unwrap_err();
-    assert!(
-        matches!(error, HubError::Refused { status: 401, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, HubError::Refused { status: 401, .. }), "{error:?}");
     assert!(error.to_string().contains("Invalid credentials"), "{error}");
     assert!(!error.to_string().contains("hf_wrong"), "{error}");
 
@@ -203,10 +177,7 @@ fn a_private_repository_that_was_renamed_is_found_under_its_former_name() {
         ..model()
     });
     machine.hub.token = Some("hf_secret".parse().unwrap());
-    let request = PullRequest {
-        repo: "someone/tiny".parse().unwrap(),
-        ..machine.request()
-    };
+    let request = PullRequest { repo: "someone/tiny".parse().unwrap(), ..machine.request() };
     let pulled = machine.hub.pull(&request, &mut ()).unwrap();
     assert!(pulled.folder.join("model.safetensors").exists());
 }
@@ -238,16 +209,10 @@ fn the_environment_names_the_endpoint_the_home_and_the_token() {
 #[test]
 fn the_revision_reaches_the_hub_as_it_was_named() {
     let machine = Machine::with(model());
-    let request = PullRequest {
-        revision: "refs/pr/1".parse().unwrap(),
-        ..machine.request()
-    };
+    let request = PullRequest { revision: "refs/pr/1".parse().unwrap(), ..machine.request() };
     machine.hub.pull(&request, &mut ()).unwrap();
     let (_, first) = machine.asked().swap_remove(0);
-    assert_eq!(
-        first,
-        format!("/api/models/{REPO}/revision/refs/pr/1?blobs=true")
-    );
+    assert_eq!(first, format!("/api/models/{REPO}/revision/refs/pr/1?blobs=true"));
 }
 
 #[test]
@@ -270,10 +235,7 @@ fn a_second_pull_transfers_nothing_and_with_a_commit_needs_no_network() {
     assert!(again.already_there);
     assert_eq!(machine.asked().len(), 1, "the listing only");
 
-    let pinned = PullRequest {
-        revision: COMMIT.parse().unwrap(),
-        ..machine.request()
-    };
+    let pinned = PullRequest { revision: COMMIT.parse().unwrap(), ..machine.request() };
     assert_eq!(machine.hub.pull(&pinned, &mut ()).unwrap(), again);
     assert_eq!(machine.asked(), []);
 }
@@ -281,10 +243,7 @@ fn a_second_pull_transfers_nothing_and_with_a_commit_needs_no_network() {
 #[test]
 fn files_in_the_shared_cache_are_copied_and_not_fetched() {
     let machine = Machine::with(model());
-    let repo = machine
-        .hub
-        .cache
-        .join("models--sentence-transformers--tiny");
+    let repo = machine.hub.cache.join("models--sentence-transformers--tiny");
     let snapshot = repo.join("snapshots").join(COMMIT);
     fs::create_dir_all(&snapshot).unwrap();
     fs::create_dir_all(repo.join("blobs")).unwrap();
@@ -295,10 +254,7 @@ fn files_in_the_shared_cache_are_copied_and_not_fetched() {
     fs::write(snapshot.join("config.json"), "{\"model_type\":\"bort\"}").unwrap();
 
     let pulled = machine.pull().unwrap();
-    assert!(
-        machine.asked().iter().all(|(host, _)| *host == "hub"),
-        "no weights fetched"
-    );
+    assert!(machine.asked().iter().all(|(host, _)| *host == "hub"), "no weights fetched");
     assert!(files_in(&pulled.folder).contains(&"model.safetensors".to_owned()));
     let weights = fs::read(pulled.folder.join("model.safetensors")).unwrap();
     assert!(weights == model().files["model.safetensors"]);

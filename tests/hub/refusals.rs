@@ -10,18 +10,13 @@ use crate::server::{COMMIT, Content, sha256};
 #[test]
 fn an_unknown_repository_and_an_unknown_revision_are_told_apart() {
     let machine = Machine::with(model());
-    let request = PullRequest {
-        repo: "sentence-transformers/other".parse().unwrap(),
-        ..machine.request()
-    };
+    let request =
+        PullRequest { repo: "sentence-transformers/other".parse().unwrap(), ..machine.request() };
     let error = machine.hub.pull(&request, &mut ()).unwrap_err();
     assert!(matches!(error, HubError::RepoNotFound { .. }), "{error:?}");
     assert!(error.to_string().contains("private or gated"), "{error}");
 
-    let request = PullRequest {
-        revision: "v9".parse().unwrap(),
-        ..machine.request()
-    };
+    let request = PullRequest { revision: "v9".parse().unwrap(), ..machine.request() };
     let error = machine.hub.pull(&request, &mut ()).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -37,12 +32,7 @@ fn hostile_names_in_the_listing_write_nothing() {
         ..model()
     });
     machine.pull().unwrap();
-    assert!(
-        machine
-            .asked()
-            .iter()
-            .all(|(_, target)| !target.contains(".."))
-    );
+    assert!(machine.asked().iter().all(|(_, target)| !target.contains("..")));
     let outside: Vec<_> = files_in(machine.root.path())
         .into_iter()
         .filter(|path| !path.starts_with("models/tiny/"))
@@ -56,10 +46,7 @@ fn a_repository_with_pickled_weights_only_is_refused_before_any_transfer() {
     content.files.remove("model.safetensors");
     let machine = Machine::with(content);
     let error = machine.pull().unwrap_err();
-    assert!(
-        error.to_string().contains("only pytorch_model.bin"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("only pytorch_model.bin"), "{error}");
     assert_eq!(machine.asked().len(), 1);
     assert!(!machine.models().exists());
 }
@@ -95,37 +82,23 @@ fn a_model_is_not_replaced_by_another_commit() {
     let machine = Machine::with(model());
     let pulled = machine.pull().unwrap();
     let later = COMMIT.replace('0', "f");
-    machine
-        .server
-        .change(|content| content.commit = later.clone());
+    machine.server.change(|content| content.commit = later.clone());
     let error = machine.pull().unwrap_err().to_string();
     assert!(error.contains(COMMIT) && error.contains(&later), "{error}");
-    assert!(
-        fs::read(pulled.folder.join("model.safetensors"))
-            .unwrap()
-            .len()
-            == 3_000_000
-    );
+    assert!(fs::read(pulled.folder.join("model.safetensors")).unwrap().len() == 3_000_000);
 }
 
 #[test]
 fn a_file_with_another_checksum_is_discarded_and_no_model_appears() {
-    let machine = Machine::with(Content {
-        false_checksum: Some(sha256(b"something else")),
-        ..model()
-    });
+    let machine =
+        Machine::with(Content { false_checksum: Some(sha256(b"something else")), ..model() });
     let error = machine.pull().unwrap_err();
     assert!(matches!(error, HubError::WrongChecksum { .. }), "{error:?}");
     assert!(!machine.models().join("tiny").exists());
-    machine
-        .server
-        .change(|content| content.false_checksum = None);
+    machine.server.change(|content| content.false_checksum = None);
     machine.server.seen();
     machine.pull().unwrap();
-    assert!(
-        machine.server.seen().iter().all(|s| s.range.is_none()),
-        "from the start"
-    );
+    assert!(machine.server.seen().iter().all(|s| s.range.is_none()), "from the start");
 }
 
 #[test]
@@ -138,10 +111,7 @@ fn an_endpoint_that_is_not_there_is_named_with_the_way_around_it() {
     let error = machine.pull().unwrap_err();
     assert!(matches!(error, HubError::Unreachable { .. }), "{error:?}");
     let text = error.to_string();
-    assert!(
-        text.contains(&address) && text.contains("by hand"),
-        "{text}"
-    );
+    assert!(text.contains(&address) && text.contains("by hand"), "{text}");
 }
 
 #[test]
@@ -153,24 +123,15 @@ fn https_is_really_spoken() {
     let HubError::Unreachable { source, .. } = machine.pull().unwrap_err() else {
         panic!("another error");
     };
-    assert!(
-        source.to_string().contains("InvalidContentType"),
-        "{source}"
-    );
+    assert!(source.to_string().contains("InvalidContentType"), "{source}");
 }
 
 #[test]
 fn an_answer_that_is_no_listing_is_named_as_such() {
-    let no_listings = [
-        "<html>Please log in</html>",
-        "{}",
-        r#"{"sha": "../../../../etc", "siblings": []}"#,
-    ];
+    let no_listings =
+        ["<html>Please log in</html>", "{}", r#"{"sha": "../../../../etc", "siblings": []}"#];
     for answer in no_listings {
-        let machine = Machine::with(Content {
-            listing: Some(answer),
-            ..model()
-        });
+        let machine = Machine::with(Content { listing: Some(answer), ..model() });
         let error = machine.pull().unwrap_err();
         assert!(matches!(error, HubError::NotAHub { .. }), "{error:?}");
         assert!(!machine.models().exists());

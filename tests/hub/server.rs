@@ -84,16 +84,11 @@ impl Server {
             .route("/api/models/{owner}/{name}/revision/{revision}", get(info))
             .route("/{owner}/{name}/resolve/{revision}/{*file}", get(resolve))
             .with_state(shared.clone());
-        let storage_routes = Router::new()
-            .route("/blob/{*file}", get(blob))
-            .with_state(shared.clone());
+        let storage_routes =
+            Router::new().route("/blob/{*file}", get(blob)).with_state(shared.clone());
         runtime.spawn(async { axum::serve(hub, hub_routes).await });
         runtime.spawn(async { axum::serve(storage, storage_routes).await });
-        Self {
-            endpoint,
-            shared,
-            _runtime: runtime,
-        }
+        Self { endpoint, shared, _runtime: runtime }
     }
 
     pub fn cut_next_large_file_after(&self, bytes: usize) {
@@ -129,10 +124,7 @@ fn refusal(content: &Content, repo: &str, revision: &str, headers: &HeaderMap) -
     if let Some(token) = content.token
         && sent.is_none_or(|sent| sent != &format!("Bearer {token}"))
     {
-        let message = [(
-            "x-error-message",
-            "Invalid credentials in Authorization header",
-        )];
+        let message = [("x-error-message", "Invalid credentials in Authorization header")];
         return Some((StatusCode::UNAUTHORIZED, message).into_response());
     }
     let not_found = |code| (StatusCode::NOT_FOUND, [("x-error-code", code)]).into_response();
@@ -165,11 +157,8 @@ async fn info(
     if let Some(listing) = content.listing {
         return listing.into_response();
     }
-    let mut siblings: Vec<Value> = content
-        .listed_only
-        .iter()
-        .map(|name| json!({"rfilename": name}))
-        .collect();
+    let mut siblings: Vec<Value> =
+        content.listed_only.iter().map(|name| json!({"rfilename": name})).collect();
     for (name, bytes) in &content.files {
         let mut entry = json!({"rfilename": name});
         if !content.bare_listing {
@@ -207,17 +196,11 @@ async fn resolve(
     let etag = format!("\"{}\"", sha256(bytes));
     let mut response = if content.large.contains(&file.as_str()) {
         let location = format!("{}/blob/{file}", shared.storage);
-        (
-            StatusCode::FOUND,
-            [("x-linked-etag", etag), ("location", location)],
-        )
-            .into_response()
+        (StatusCode::FOUND, [("x-linked-etag", etag), ("location", location)]).into_response()
     } else {
         serve(bytes, &content, &headers, None)
     };
-    response
-        .headers_mut()
-        .insert("x-repo-commit", content.commit.parse().unwrap());
+    response.headers_mut().insert("x-repo-commit", content.commit.parse().unwrap());
     response
 }
 
@@ -241,13 +224,10 @@ fn moved(target: &str) -> Response {
 /// The file or the range of it that is asked for, possibly cut off.
 fn serve(bytes: &[u8], content: &Content, headers: &HeaderMap, cut: Option<usize>) -> Response {
     let length = bytes.len();
-    let start = headers
-        .get(header::RANGE)
-        .filter(|_| !content.ignores_ranges)
-        .map(|range| {
-            let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
-            range.strip_suffix('-').unwrap().parse::<usize>().unwrap()
-        });
+    let start = headers.get(header::RANGE).filter(|_| !content.ignores_ranges).map(|range| {
+        let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
+        range.strip_suffix('-').unwrap().parse::<usize>().unwrap()
+    });
     if start.is_some_and(|start| start >= length) {
         let range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
         return (StatusCode::RANGE_NOT_SATISFIABLE, range).into_response();
@@ -264,10 +244,7 @@ fn serve(bytes: &[u8], content: &Content, headers: &HeaderMap, cut: Option<usize
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, declared.parse().unwrap());
-    headers.insert(
-        header::ETAG,
-        format!("\"{}\"", sha256(bytes)).parse().unwrap(),
-    );
+    headers.insert(header::ETAG, format!("\"{}\"", sha256(bytes)).parse().unwrap());
     if let Some(start) = start {
         let range = format!("bytes {start}-{}/{length}", length - 1);
         headers.insert(header::CONTENT_RANGE, range.parse().unwrap());

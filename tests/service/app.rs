@@ -95,9 +95,10 @@ impl TestApp {
         let mut config = config(folder.path(), model);
         change(&mut config);
         let listening = Listening::bind(config).await.unwrap();
-        let app = listening.load().await.unwrap_or_else(|error| {
-            panic!("{error}; tests need what `make test` fetches first")
-        });
+        let app = listening
+            .load()
+            .await
+            .unwrap_or_else(|error| panic!("{error}; tests need what `make test` fetches first"));
         let url = format!("http://{}", app.address());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(app.run(shutdown.clone()));

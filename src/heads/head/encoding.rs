@@ -59,10 +59,7 @@ impl Head {
         if let Some(found) = parts.labels
             && found[..] != labels[..]
         {
-            return Err(HeadError::OtherLabels {
-                found,
-                expected: labels.to_vec(),
-            });
+            return Err(HeadError::OtherLabels { found, expected: labels.to_vec() });
         }
         check_shape(WEIGHT, parts.weights.shape(), &[labels.len(), width])?;
         Self::new(labels, parts.weights, parts.bias)
@@ -97,29 +94,17 @@ impl Parts {
         check_shape(BIAS, &shape, &[rows])?;
         let weights = Array2::from_shape_vec((rows, width), weights)
             .expect("safetensors checked the length against the shape");
-        Ok(Self {
-            labels,
-            weights,
-            bias: Array1::from_vec(bias),
-        })
+        Ok(Self { labels, weights, bias: Array1::from_vec(bias) })
     }
 }
 
 fn values(tensors: &SafeTensors, name: &'static str) -> Result<(Vec<usize>, Vec<f32>), HeadError> {
-    let view = tensors
-        .tensor(name)
-        .map_err(|_| HeadError::MissingTensor(name))?;
+    let view = tensors.tensor(name).map_err(|_| HeadError::MissingTensor(name))?;
     if view.dtype() != Dtype::F32 {
-        return Err(HeadError::Type {
-            tensor: name,
-            found: view.dtype().to_string(),
-        });
+        return Err(HeadError::Type { tensor: name, found: view.dtype().to_string() });
     }
     let (quads, _) = view.data().as_chunks::<4>();
-    Ok((
-        view.shape().to_vec(),
-        quads.iter().map(|quad| f32::from_le_bytes(*quad)).collect(),
-    ))
+    Ok((view.shape().to_vec(), quads.iter().map(|quad| f32::from_le_bytes(*quad)).collect()))
 }
 
 fn little_endian<'a>(values: impl Iterator<Item = &'a f32>) -> Vec<u8> {
@@ -135,10 +120,7 @@ mod tests {
 
     fn file(tensors: &[(&str, Dtype, &[usize], Vec<u8>)], labels: Option<&str>) -> Vec<u8> {
         let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
-            (
-                *name,
-                TensorView::new(*dtype, shape.to_vec(), bytes).unwrap(),
-            )
+            (*name, TensorView::new(*dtype, shape.to_vec(), bytes).unwrap())
         });
         let metadata = labels.map(|labels| HashMap::from([("labels".into(), labels.into())]));
         serialize(views, metadata).unwrap()
@@ -154,12 +136,7 @@ mod tests {
 
     #[test]
     fn the_state_of_a_linear_layer_is_a_head_for_a_task_that_fits() {
-        let weight = (
-            "weight",
-            Dtype::F32,
-            &[2, 3][..],
-            floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-        );
+        let weight = ("weight", Dtype::F32, &[2, 3][..], floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
         let bias = ("bias", Dtype::F32, &[2][..], floats(&[7.0, 8.0]));
         let bytes = file(&[weight, bias], None);
         let head = Head::import(&bytes, labels(), 3).unwrap();
@@ -171,10 +148,7 @@ mod tests {
             reason(Head::import(&bytes, labels(), 4)),
             "the tensor `weight` has the shape [2, 3], but the head needs [2, 4]"
         );
-        assert_eq!(
-            reason(Head::from_bytes(&bytes)),
-            "the file's metadata has no `labels`"
-        );
+        assert_eq!(reason(Head::from_bytes(&bytes)), "the file's metadata has no `labels`");
     }
 
     #[test]
@@ -202,34 +176,19 @@ mod tests {
                 "the tensor `bias` is of type F64; only F32 is allowed",
             ),
             (
-                file(
-                    &[weight(), ("bias", Dtype::F32, &[1], floats(&[0.0]))],
-                    None,
-                ),
+                file(&[weight(), ("bias", Dtype::F32, &[1], floats(&[0.0]))], None),
                 "the tensor `bias` has the shape [1], but the head needs [2]",
             ),
             (
-                file(
-                    &[("weight", Dtype::F32, &[2], floats(&[1.0, 2.0])), bias()],
-                    None,
-                ),
+                file(&[("weight", Dtype::F32, &[2], floats(&[1.0, 2.0])), bias()], None),
                 "the tensor `weight` has the shape [2], but it must be a matrix, labels × width",
             ),
             (
-                file(
-                    &[
-                        ("weight", Dtype::F32, &[2, 1], floats(&[1.0, f32::NAN])),
-                        bias(),
-                    ],
-                    None,
-                ),
+                file(&[("weight", Dtype::F32, &[2, 1], floats(&[1.0, f32::NAN])), bias()], None),
                 "the tensor `weight` holds NaN at position 1; only finite numbers are allowed",
             ),
             (
-                file(
-                    &[("weight", Dtype::F32, &[0, 1 << 60], vec![]), bias()],
-                    None,
-                ),
+                file(&[("weight", Dtype::F32, &[0, 1 << 60], vec![]), bias()], None),
                 "a head needs at least one label",
             ),
             (
@@ -239,17 +198,11 @@ mod tests {
             ),
         ];
         for (bytes, reason) in cases {
-            assert_eq!(
-                Head::import(&bytes, labels(), 1).unwrap_err().to_string(),
-                reason
-            );
+            assert_eq!(Head::import(&bytes, labels(), 1).unwrap_err().to_string(), reason);
         }
         let bytes = file(&[weight(), bias()], None);
         let cut = Head::import(&bytes[..bytes.len() - 1], labels(), 1).unwrap_err();
-        assert!(
-            cut.to_string().starts_with("not a safetensors file"),
-            "{cut}"
-        );
+        assert!(cut.to_string().starts_with("not a safetensors file"), "{cut}");
     }
 
     proptest! {

@@ -12,13 +12,15 @@ use tokio::sync::watch;
 
 use crate::http::AppState;
 use crate::http::error::Problem;
+use crate::readiness::Phase;
 use crate::training::job::{Job, JobState};
 
 /// The header by which a client that lost its connection says what it saw last.
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Streams `epoch` events, whose ids are the epochs' numbers, and at last an `end` event with the
-/// whole job. A client that comes back with `Last-Event-ID` goes on behind it.
+/// whole job. A stream that ends without one was cut off, by a shutdown for example; a client that
+/// comes back with `Last-Event-ID` goes on behind what it has seen.
 pub async fn events(
     State(state): State<AppState>,
     Path(id): Path<String>,
@@ -52,6 +54,10 @@ impl Watcher {
             let job = self.state.store.job(&self.id).await.ok()??;
             if let Some(event) = self.event(&job) {
                 return Some((Ok(event), self));
+            }
+            // A stream for a job that waits would hold up the shutdown for as long as it may take.
+            if self.state.readiness.phase() != Phase::Ready {
+                return None;
             }
             self.changes.changed().await.ok()?;
         }

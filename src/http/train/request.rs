@@ -71,7 +71,8 @@ impl TrainRequest {
             return Err(Problem::invalid("no_examples", detail).at("examples"));
         }
         if self.examples.len() > allowed {
-            let detail = format!("there are {} examples; allowed: 1 to {allowed}", self.examples.len());
+            let detail =
+                format!("there are {} examples; allowed: 1 to {allowed}", self.examples.len());
             return Err(Problem::invalid("too_many_examples", detail).at("examples"));
         }
         let heads = state.heads.snapshot();
@@ -108,10 +109,7 @@ impl TrainRequest {
                         return Err(Problem::invalid("invalid_option", detail).at(name));
                     }
                 }
-                Solver::Lbfgs {
-                    l2: self.l2.unwrap_or(l2),
-                    epochs: self.epochs.unwrap_or(epochs),
-                }
+                Solver::Lbfgs { l2: self.l2.unwrap_or(l2), epochs: self.epochs.unwrap_or(epochs) }
             }
             _ => Solver::Adam {
                 learning_rate: self.learning_rate.unwrap_or(ADAM_LEARNING_RATE),
@@ -142,7 +140,8 @@ impl TrainRequest {
             return Ok(BTreeSet::new());
         };
         if !names.iter().any(|name| name == ENCODER) {
-            let detail = "training the encoder is not supported yet: freeze must contain \"encoder\"";
+            let detail =
+                "training the encoder is not supported yet: freeze must contain \"encoder\"";
             return Err(Problem::invalid("encoder_not_frozen", detail).at("freeze"));
         }
         let unknown = |&(_, name): &(usize, &String)| name != ENCODER && !heads.contains_key(name);

@@ -30,7 +30,7 @@ async fn epochs_are_reported_in_their_order() {
     let reports: Vec<_> =
         (1..=12).map(|epoch| report(epoch, 2.0 - 0.125 * f64::from(epoch))).collect();
     for report in &reports {
-        store.record_epoch(&job.id, report).await.unwrap();
+        store.record_epochs(&job.id, std::slice::from_ref(report)).await.unwrap();
     }
     assert_eq!(store.job(&job.id).await.unwrap().unwrap().epochs, reports);
 }
@@ -40,7 +40,7 @@ async fn a_score_that_is_no_number_is_refused() {
     let (_folder, store) = store().await;
     let job = start(&store, &spec(), &[]).await;
     for loss in [f64::NAN, f64::INFINITY] {
-        let refused = store.record_epoch(&job.id, &report(3, loss)).await;
+        let refused = store.record_epochs(&job.id, &[report(3, loss)]).await;
         assert!(matches!(refused, Err(StoreError::NotFinite { epoch: 3, .. })), "{refused:?}");
     }
     assert_eq!(store.job(&job.id).await.unwrap().unwrap().epochs, []);
@@ -50,9 +50,9 @@ async fn a_score_that_is_no_number_is_refused() {
 async fn only_running_jobs_report_epochs() {
     let (_folder, store) = store().await;
     let job = enqueue(&store, &spec(), &[]).await;
-    let refused = store.record_epoch(&job.id, &report(1, 1.0)).await;
+    let refused = store.record_epochs(&job.id, &[report(1, 1.0)]).await;
     assert!(matches!(refused, Err(StoreError::JobState { state: JobState::Queued, .. })));
-    let refused = store.record_epoch("nobody", &report(1, 1.0)).await;
+    let refused = store.record_epochs("nobody", &[report(1, 1.0)]).await;
     assert!(matches!(refused, Err(StoreError::UnknownJob { .. })));
 }
 
@@ -137,7 +137,7 @@ async fn a_failed_or_stopped_job_leaves_only_its_record() {
     let (_folder, store) = store_with_tasks().await;
     let examples = [example("a", &[("topic", "Finance")])];
     let failed = start(&store, &spec(), &examples).await;
-    store.record_epoch(&failed.id, &report(1, 1.0)).await.unwrap();
+    store.record_epochs(&failed.id, &[report(1, 1.0)]).await.unwrap();
     store.fail(&failed.id, "panicked at 'a\0b'").await.unwrap();
     let stopped = start(&store, &spec(), &examples).await;
     store.stop(&stopped.id, "the server shut down").await.unwrap();
@@ -169,7 +169,7 @@ async fn a_job_never_leaves_a_final_state() {
             store.fail(id, "late").await,
             store.stop(id, "late").await,
             store.cancel(id, "late").await.map(drop),
-            store.record_epoch(id, &report(1, 1.0)).await,
+            store.record_epochs(id, &[report(1, 1.0)]).await,
         ] {
             assert!(matches!(refused, Err(StoreError::JobState { .. })), "{refused:?}");
         }

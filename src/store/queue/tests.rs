@@ -161,7 +161,7 @@ async fn an_interrupted_job_starts_afresh_before_younger_ones() {
     let job = start(&store, &spec(), &[example("a", &[("topic", "Finance")])]).await;
     enqueue(&store, &spec(), &[]).await;
     let report = EpochReport { epoch: 1, loss: 1.5, tasks: [].into() };
-    store.record_epoch(&job.id, &report).await.unwrap();
+    store.record_epochs(&job.id, std::slice::from_ref(&report)).await.unwrap();
 
     let recovered = store.recover(Recovery::Resume).await.unwrap();
     assert_eq!(recovered, Recovered { queued: vec![job.id.clone()], ..Default::default() });
@@ -171,7 +171,7 @@ async fn an_interrupted_job_starts_afresh_before_younger_ones() {
     let again = store.claim_next().await.unwrap().unwrap();
     assert_eq!((&again.id, again.attempts), (&job.id, 2));
     assert_eq!(store.job_examples(&job.id).await.unwrap().len(), 1);
-    store.record_epoch(&job.id, &report).await.unwrap();
+    store.record_epochs(&job.id, std::slice::from_ref(&report)).await.unwrap();
 }
 
 #[tokio::test]

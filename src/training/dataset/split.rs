@@ -31,15 +31,9 @@ impl Dataset {
         let (validation, train): (Vec<usize>, Vec<usize>) =
             (0..self.rows()).partition(|&row| held_out[row]);
         if validation.is_empty() {
-            return Ok(Split {
-                train: self,
-                validation: None,
-            });
+            return Ok(Split { train: self, validation: None });
         }
-        Ok(Split {
-            train: self.select(&train),
-            validation: Some(self.select(&validation)),
-        })
+        Ok(Split { train: self.select(&train), validation: Some(self.select(&validation)) })
     }
 
     /// Systematic sampling: with the rows sorted by their labels, first task first, and shuffled
@@ -100,12 +94,9 @@ mod tests {
     fn data(columns: &[(&str, usize, Vec<Option<usize>>)]) -> Dataset {
         let rows = columns[0].2.len();
         let embeddings = Array2::from_shape_fn((rows, 1), |(row, _)| row as f32);
-        columns.iter().fold(
-            Dataset::new(embeddings).unwrap(),
-            |data, (task, classes, values)| {
-                data.with_task(*task, *classes, values.clone()).unwrap()
-            },
-        )
+        columns.iter().fold(Dataset::new(embeddings).unwrap(), |data, (task, classes, values)| {
+            data.with_task(*task, *classes, values.clone()).unwrap()
+        })
     }
 
     fn rows(data: &Dataset) -> Vec<usize> {
@@ -113,19 +104,13 @@ mod tests {
     }
 
     fn count(data: &Dataset, task: usize, class: usize) -> usize {
-        data.labelled(task)
-            .classes()
-            .iter()
-            .filter(|&&found| found == class)
-            .count()
+        data.labelled(task).classes().iter().filter(|&&found| found == class).count()
     }
 
     #[test]
     fn each_class_gives_its_share() {
         // 60 %, 30 % and 10 % of 200 rows, not sorted.
-        let classes = (0..200)
-            .map(|row| Some([0, 1, 0, 1, 0, 0, 2, 0, 1, 0][row % 10]))
-            .collect();
+        let classes = (0..200).map(|row| Some([0, 1, 0, 1, 0, 0, 2, 0, 1, 0][row % 10])).collect();
         let split = data(&[("topic", 3, classes)]).split(0.25, 3).unwrap();
         let validation = split.validation.unwrap();
         assert_eq!(validation.rows(), 50);
@@ -137,12 +122,8 @@ mod tests {
 
     #[test]
     fn every_row_is_on_one_side_with_its_labels_and_the_seed_decides_which() {
-        let topic: Vec<_> = (0..97)
-            .map(|row| (row % 4 != 0).then_some(row % 3))
-            .collect();
-        let mood: Vec<_> = (0..97)
-            .map(|row| (row % 5 != 0).then_some(row % 2))
-            .collect();
+        let topic: Vec<_> = (0..97).map(|row| (row % 4 != 0).then_some(row % 3)).collect();
+        let mood: Vec<_> = (0..97).map(|row| (row % 5 != 0).then_some(row % 2)).collect();
         let data = data(&[("topic", 3, topic.clone()), ("mood", 2, mood.clone())]);
         let split = data.clone().split(0.2, 1).unwrap();
         let validation = split.validation.as_ref().unwrap();
@@ -164,15 +145,10 @@ mod tests {
         for seed in 0..50 {
             let topic = (0..12).map(|row| Some(row.min(3))).collect();
             let mood = (0..12).map(|row| (row > 9).then_some(row % 2)).collect();
-            let split = data(&[("topic", 4, topic), ("mood", 2, mood)])
-                .split(0.9, seed)
-                .unwrap();
+            let split = data(&[("topic", 4, topic), ("mood", 2, mood)]).split(0.9, seed).unwrap();
             for (task, classes) in [(0, 4), (1, 2)] {
                 for class in 0..classes {
-                    assert!(
-                        count(&split.train, task, class) > 0,
-                        "{seed} {task} {class}"
-                    );
+                    assert!(count(&split.train, task, class) > 0, "{seed} {task} {class}");
                 }
             }
         }
@@ -183,13 +159,7 @@ mod tests {
         let data = data(&[("topic", 2, vec![Some(0), Some(1), Some(0), Some(1)])]);
         for share in [0.0, 0.1] {
             let split = data.clone().split(share, 1).unwrap();
-            assert_eq!(
-                split,
-                Split {
-                    train: data.clone(),
-                    validation: None
-                }
-            );
+            assert_eq!(split, Split { train: data.clone(), validation: None });
         }
     }
 

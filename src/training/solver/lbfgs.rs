@@ -104,21 +104,12 @@ impl<'a> Lbfgs<'a> {
         }
         // Without memory the direction has no scale of its own: try a step that is as long as 1 in
         // the preconditioner's measure.
-        let first = if self.memory.is_empty() {
-            (-slope).sqrt().recip()
-        } else {
-            1.0
-        };
+        let first = if self.memory.is_empty() { (-slope).sqrt().recip() } else { 1.0 };
         let penalty = self.objective.penalty_along(&self.parameters, direction);
-        let start = Point {
-            step: 0.0,
-            value: self.value,
-            slope,
-        };
+        let start = Point { step: 0.0, value: self.value, slope };
         strong_wolfe(start, first, |step| {
             let (loss, loss_slope) =
-                self.objective
-                    .cross_entropy_along(&self.logits, along, step, &mut self.residuals);
+                self.objective.cross_entropy_along(&self.logits, along, step, &mut self.residuals);
             let (penalty, penalty_slope) = penalty(step);
             (loss + penalty, loss_slope + penalty_slope)
         })
@@ -132,12 +123,7 @@ impl<'a> Lbfgs<'a> {
                 self.memory.pop_front();
             }
             let scale = product / change.dot(&self.preconditioner.apply(&change));
-            self.memory.push_back(Pair {
-                step,
-                change,
-                product,
-                scale,
-            });
+            self.memory.push_back(Pair { step, change, product, scale });
         }
     }
 }
@@ -158,9 +144,7 @@ impl Fitter for Lbfgs<'_> {
             .for_each(|logit, &change| *logit += point.step * f64::from(change));
         let gradient = self.objective.gradient(&self.residuals, &self.parameters);
         self.remember(direction * point.step, &gradient - &self.gradient);
-        let steepest = gradient
-            .iter()
-            .fold(0.0, |steepest: f64, part| steepest.max(part.abs()));
+        let steepest = gradient.iter().fold(0.0, |steepest: f64, part| steepest.max(part.abs()));
         self.converged = steepest <= GRADIENT_TOLERANCE
             || self.value - point.value <= DECREASE_TOLERANCE * self.value;
         self.gradient = gradient;
@@ -178,11 +162,7 @@ impl Fitter for Lbfgs<'_> {
     /// From the logits that are here anyway: within rounding those of the head.
     fn scores(&self, _head: &Head) -> Option<Scores> {
         let mut tally = Tally::default();
-        for (logits, &class) in self
-            .logits
-            .outer_iter()
-            .zip(self.objective.rows().classes())
-        {
+        for (logits, &class) in self.logits.outer_iter().zip(self.objective.rows().classes()) {
             tally.add(logits.iter().copied(), class);
         }
         tally.scores()

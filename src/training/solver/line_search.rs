@@ -47,11 +47,7 @@ pub(super) fn strong_wolfe(
     let decreased = low.step > 0.0;
     decreased.then(|| {
         let (value, slope) = at(low.step);
-        Point {
-            step: low.step,
-            value,
-            slope,
-        }
+        Point { step: low.step, value, slope }
     })
 }
 
@@ -63,11 +59,7 @@ fn between(low: Point, high: Point) -> f64 {
     let d2 = (d1 * d1 - low.slope * high.slope).sqrt();
     let share = 1.0 - (high.slope + d2 - d1) / (high.slope - low.slope + 2.0 * d2);
     // Not finite where the high end overflowed.
-    let share = if share.is_finite() {
-        share.clamp(0.1, 0.9)
-    } else {
-        0.1
-    };
+    let share = if share.is_finite() { share.clamp(0.1, 0.9) } else { 0.1 };
     low.step + share * width
 }
 
@@ -77,21 +69,14 @@ mod tests {
 
     fn search(first: f64, at: impl Fn(f64) -> (f64, f64)) -> Option<Point> {
         let (value, slope) = at(0.0);
-        let start = Point {
-            step: 0.0,
-            value,
-            slope,
-        };
+        let start = Point { step: 0.0, value, slope };
         let mut last = f64::NAN;
         let found = strong_wolfe(start, first, |step| {
             last = step;
             at(step)
         });
         if let Some(found) = found {
-            assert_eq!(
-                found.step, last,
-                "the last call must be at the step that is returned"
-            );
+            assert_eq!(found.step, last, "the last call must be at the step that is returned");
             assert!(found.value <= value + SUFFICIENT_DECREASE * found.step * slope);
             assert!(found.slope.abs() <= CURVATURE * slope.abs());
         }

@@ -19,11 +19,7 @@ pub(super) struct Objective<'a> {
 
 impl<'a> Objective<'a> {
     pub(super) fn new(rows: Labelled<'a>, classes: usize, penalty: f64) -> Self {
-        Self {
-            rows,
-            classes,
-            penalty,
-        }
+        Self { rows, classes, penalty }
     }
 
     pub(super) fn rows(&self) -> &Labelled<'a> {
@@ -54,29 +50,13 @@ impl<'a> Objective<'a> {
     ) -> (f64, f64) {
         let (mut loss, mut slope) = (0.0, 0.0);
         let mut scratch = vec![0.0; self.classes];
-        let rows = logits
-            .outer_iter()
-            .zip(along.outer_iter())
-            .zip(residuals.outer_iter_mut());
+        let rows = logits.outer_iter().zip(along.outer_iter()).zip(residuals.outer_iter_mut());
         for (((logits, along), mut residuals), &class) in rows.zip(self.rows.classes()) {
-            let moved = logits
-                .iter()
-                .zip(along)
-                .map(|(z, &a)| z + step * f64::from(a));
-            scratch
-                .iter_mut()
-                .zip(moved)
-                .for_each(|(value, moved)| *value = moved);
+            let moved = logits.iter().zip(along).map(|(z, &a)| z + step * f64::from(a));
+            scratch.iter_mut().zip(moved).for_each(|(value, moved)| *value = moved);
             loss += residual(&mut scratch, class);
-            slope += scratch
-                .iter()
-                .zip(along)
-                .map(|(r, &a)| r * f64::from(a))
-                .sum::<f64>();
-            residuals
-                .iter_mut()
-                .zip(&scratch)
-                .for_each(|(single, &r)| *single = r as f32);
+            slope += scratch.iter().zip(along).map(|(r, &a)| r * f64::from(a)).sum::<f64>();
+            residuals.iter_mut().zip(&scratch).for_each(|(single, &r)| *single = r as f32);
         }
         let rows = self.rows.len() as f64;
         (loss / rows, slope / rows)
@@ -86,14 +66,9 @@ impl<'a> Objective<'a> {
     pub(super) fn residuals(&self, mut logits: Array2<f32>) -> Array2<f32> {
         let mut scratch = vec![0.0; self.classes];
         for (mut row, &class) in logits.outer_iter_mut().zip(self.rows.classes()) {
-            scratch
-                .iter_mut()
-                .zip(&row)
-                .for_each(|(value, &logit)| *value = f64::from(logit));
+            scratch.iter_mut().zip(&row).for_each(|(value, &logit)| *value = f64::from(logit));
             residual(&mut scratch, class);
-            row.iter_mut()
-                .zip(&scratch)
-                .for_each(|(single, &r)| *single = r as f32);
+            row.iter_mut().zip(&scratch).for_each(|(single, &r)| *single = r as f32);
         }
         logits
     }
@@ -111,14 +86,9 @@ impl<'a> Objective<'a> {
         self.rows.for_each_block(|positions, embeddings| {
             let residuals = residuals.slice(s![positions, ..]);
             general_mat_mul(1.0, &residuals.t(), &embeddings, 0.0, &mut block);
-            weights
-                .iter_mut()
-                .zip(&block)
-                .for_each(|(sum, &part)| *sum += f64::from(part));
+            weights.iter_mut().zip(&block).for_each(|(sum, &part)| *sum += f64::from(part));
             for row in residuals.outer_iter() {
-                Zip::from(&mut bias)
-                    .and(row)
-                    .for_each(|sum, &part| *sum += f64::from(part));
+                Zip::from(&mut bias).and(row).for_each(|sum, &part| *sum += f64::from(part));
             }
         });
         gradient /= self.rows.len() as f64;
@@ -164,11 +134,7 @@ impl<'a> Objective<'a> {
 
 /// A head's weights and bias as one flat vector.
 pub(super) fn flatten(head: &Head) -> Array1<f64> {
-    head.weights()
-        .iter()
-        .chain(head.bias())
-        .map(|&value| f64::from(value))
-        .collect()
+    head.weights().iter().chain(head.bias()).map(|&value| f64::from(value)).collect()
 }
 
 /// Turns one row's logits into its residuals and gives its cross-entropy.
@@ -205,17 +171,10 @@ mod tests {
     /// 1,300 rows: more than two blocks; every seventh carries no label, so that rows are gathered.
     fn data() -> Dataset {
         let rows = 1300;
-        let embeddings = values(rows * WIDTH, 0.0)
-            .map(|value| value as f32)
-            .collect();
+        let embeddings = values(rows * WIDTH, 0.0).map(|value| value as f32).collect();
         let embeddings = Array2::from_shape_vec((rows, WIDTH), embeddings).unwrap();
-        let classes = (0..rows)
-            .map(|row| (row % 7 != 0).then_some(row * row % CLASSES))
-            .collect();
-        Dataset::new(embeddings)
-            .unwrap()
-            .with_task("task", CLASSES, classes)
-            .unwrap()
+        let classes = (0..rows).map(|row| (row % 7 != 0).then_some(row * row % CLASSES)).collect();
+        Dataset::new(embeddings).unwrap().with_task("task", CLASSES, classes).unwrap()
     }
 
     /// The definition, in double precision, row by row.
@@ -257,10 +216,7 @@ mod tests {
                 };
                 let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
                 // Residuals and products are in single precision.
-                assert!(
-                    (found - expected).abs() < 1e-6,
-                    "{index}: {found} is not {expected}"
-                );
+                assert!((found - expected).abs() < 1e-6, "{index}: {found} is not {expected}");
             }
         }
     }

@@ -27,21 +27,14 @@ impl Preconditioner {
         rows.for_each_block(|_, embeddings| {
             for embedding in embeddings.outer_iter() {
                 mean.zip_mut_with(&embedding, |sum, &value| *sum += f64::from(value));
-                square += embedding
-                    .iter()
-                    .map(|&value| f64::from(value).powi(2))
-                    .sum::<f64>();
+                square += embedding.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
             }
         });
         let count = rows.len() as f64;
         mean /= count;
         let variance = square / count - mean.dot(&mean);
         // Embeddings that are all the same leave nothing to scale.
-        let scale = if variance > f64::EPSILON * square {
-            SPREAD * SPREAD / variance
-        } else {
-            1.0
-        };
+        let scale = if variance > f64::EPSILON * square { SPREAD * SPREAD / variance } else { 1.0 };
         Self { mean, scale }
     }
 

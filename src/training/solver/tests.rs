@@ -10,18 +10,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
-const LBFGS: Solver = Solver::Lbfgs {
-    l2: 0.1,
-    epochs: 100,
-};
+const LBFGS: Solver = Solver::Lbfgs { l2: 0.1, epochs: 100 };
 
 fn adam(learning_rate: f64, epochs: u32, batch_size: usize) -> Solver {
-    Solver::Adam {
-        learning_rate,
-        epochs,
-        batch_size,
-        l2: 0.0,
-    }
+    Solver::Adam { learning_rate, epochs, batch_size, l2: 0.0 }
 }
 
 fn labels(count: usize) -> Vec<String> {
@@ -33,19 +25,14 @@ fn sentences(rows: usize, length: f32, seed: u64) -> Array2<f32> {
     const WIDTH: usize = 384;
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let bound = length * (3.0 / WIDTH as f32).sqrt();
-    Array2::from_shape_simple_fn((rows, WIDTH), || {
-        (2.0 * generator.random::<f32>() - 1.0) * bound
-    })
+    Array2::from_shape_simple_fn((rows, WIDTH), || (2.0 * generator.random::<f32>() - 1.0) * bound)
 }
 
 /// Labelled as the five sentences of a small example: three topics, two sentiments.
 fn five(length: f32) -> Split {
     let topic = [0, 1, 2, 1, 2].map(Some).to_vec();
     let sentiment = [0, 1, 1, 0, 1].map(Some).to_vec();
-    train_on(
-        sentences(5, length, 1),
-        &[("topic", 3, topic), ("sentiment", 2, sentiment)],
-    )
+    train_on(sentences(5, length, 1), &[("topic", 3, topic), ("sentiment", 2, sentiment)])
 }
 
 fn train_on(embeddings: Array2<f32>, tasks: &[(&str, usize, Vec<Option<usize>>)]) -> Split {
@@ -53,10 +40,7 @@ fn train_on(embeddings: Array2<f32>, tasks: &[(&str, usize, Vec<Option<usize>>)]
     let train = tasks.iter().fold(empty, |data, (task, classes, values)| {
         data.with_task(*task, *classes, values.clone()).unwrap()
     });
-    Split {
-        train,
-        validation: None,
-    }
+    Split { train, validation: None }
 }
 
 /// Twenty noisy rows of each of three classes, and of two coarser ones that only some rows carry.
@@ -66,9 +50,7 @@ fn noisy() -> Split {
     for (row, mut embedding) in embeddings.axis_iter_mut(Axis(0)).enumerate() {
         embedding[row % 3] += 0.2;
     }
-    let coarse = (0..60)
-        .map(|row| (row >= 20).then_some(usize::from(row % 3 == 0)))
-        .collect();
+    let coarse = (0..60).map(|row| (row >= 20).then_some(usize::from(row % 3 == 0))).collect();
     train_on(embeddings, &[("fine", 3, fine), ("coarse", 2, coarse)])
 }
 
@@ -101,10 +83,7 @@ fn run(
 }
 
 fn assert_close(found: f64, expected: f64, tolerance: f64) {
-    assert!(
-        (found - expected).abs() <= tolerance,
-        "{found} is not {expected} ± {tolerance}"
-    );
+    assert!((found - expected).abs() <= tolerance, "{found} is not {expected} ± {tolerance}");
 }
 
 #[test]
@@ -113,14 +92,8 @@ fn the_defaults_learn_five_sentences_of_two_tasks_perfectly() {
         let data = five(length);
         let (_, reports) = run(&Solver::default(), &data, train_all(&data)).unwrap();
         let last = reports.last().unwrap();
-        assert!(
-            last.tasks.values().all(|task| task.train.accuracy == 1.0),
-            "{last:?}"
-        );
-        assert_eq!(
-            last.tasks.keys().collect::<Vec<_>>(),
-            ["sentiment", "topic"]
-        );
+        assert!(last.tasks.values().all(|task| task.train.accuracy == 1.0), "{last:?}");
+        assert_eq!(last.tasks.keys().collect::<Vec<_>>(), ["sentiment", "topic"]);
         let sum: f64 = last.tasks.values().map(|task| task.train.loss).sum();
         assert_eq!(last.loss, sum);
     }
@@ -129,10 +102,7 @@ fn the_defaults_learn_five_sentences_of_two_tasks_perfectly() {
 #[test]
 fn separable_classes_are_learnt_without_a_penalty_too() {
     let data = five(1.0);
-    let solver = Solver::Lbfgs {
-        l2: 0.0,
-        epochs: 1000,
-    };
+    let solver = Solver::Lbfgs { l2: 0.0, epochs: 1000 };
     let (_, reports) = run(&solver, &data, train_all(&data)).unwrap();
     // The loss has no minimum: the fit ends where the gradient has all but vanished.
     assert!(reports.len() < 1000);
@@ -148,10 +118,7 @@ fn a_tiny_learning_rate_hardly_moves_the_loss() {
         assert_eq!(epochs, [1, 2, 3]);
         for pair in reports.windows(2) {
             let decrease = pair[0].loss - pair[1].loss;
-            assert!(
-                (0.001..0.003).contains(&decrease),
-                "length {length}: {decrease}"
-            );
+            assert!((0.001..0.003).contains(&decrease), "length {length}: {decrease}");
         }
     }
 }
@@ -162,14 +129,8 @@ fn mini_batches_learn_too_and_rows_may_carry_labels_for_some_tasks_only() {
     for solver in [LBFGS, adam(0.05, 100, 16)] {
         let (_, reports) = run(&solver, &data, train_all(&data)).unwrap();
         let tasks = &reports.last().unwrap().tasks;
-        assert_eq!(
-            (tasks["fine"].train.rows, tasks["coarse"].train.rows),
-            (60, 40)
-        );
-        assert!(
-            tasks.values().all(|task| task.train.accuracy > 0.95),
-            "{tasks:?}"
-        );
+        assert_eq!((tasks["fine"].train.rows, tasks["coarse"].train.rows), (60, 40));
+        assert!(tasks.values().all(|task| task.train.accuracy > 0.95), "{tasks:?}");
     }
 }
 
@@ -200,14 +161,7 @@ fn the_seed_draws_mini_batches_but_does_not_touch_full_batches() {
     let data = noisy();
     let fit_with = |batch_size, seed| {
         let go_on = &mut |_| ControlFlow::Continue(());
-        fit(
-            &adam(0.01, 3, batch_size),
-            &data,
-            train_all(&data),
-            seed,
-            go_on,
-        )
-        .unwrap()
+        fit(&adam(0.01, 3, batch_size), &data, train_all(&data), seed, go_on).unwrap()
     };
     assert_ne!(fit_with(16, 1), fit_with(16, 2));
     assert_eq!(fit_with(60, 1), fit_with(60, 2));
@@ -223,11 +177,7 @@ fn a_frozen_head_stays_bit_equal_and_is_still_evaluated() {
         assert_ne!(heads[0], fine);
         assert_eq!(heads[1].to_bytes(), coarse.to_bytes());
         let scores = evaluate(&coarse, &data.train.labelled(1)).unwrap();
-        assert!(
-            reports
-                .iter()
-                .all(|report| report.tasks["coarse"].train == scores)
-        );
+        assert!(reports.iter().all(|report| report.tasks["coarse"].train == scores));
     }
 }
 
@@ -245,9 +195,7 @@ fn with_all_tasks_frozen_nothing_changes_and_there_is_one_evaluation() {
 
 #[test]
 fn reports_tell_where_the_heads_stand_after_the_epoch() {
-    let data = Split {
-        ..noisy().train.split(0.25, 1).unwrap()
-    };
+    let data = Split { ..noisy().train.split(0.25, 1).unwrap() };
     let held_out = data.validation.as_ref().unwrap();
     for solver in [LBFGS, adam(0.05, 5, 16)] {
         let (heads, reports) = run(&solver, &data, train_all(&data)).unwrap();
@@ -255,10 +203,7 @@ fn reports_tell_where_the_heads_stand_after_the_epoch() {
         for (task, name) in ["fine", "coarse"].into_iter().enumerate() {
             let train = evaluate(&heads[task], &data.train.labelled(task)).unwrap();
             let report = &last.tasks[name];
-            assert_eq!(
-                report.validation,
-                evaluate(&heads[task], &held_out.labelled(task))
-            );
+            assert_eq!(report.validation, evaluate(&heads[task], &held_out.labelled(task)));
             // L-BFGS takes its scores from logits that no rounding of the head has touched.
             assert_close(report.train.loss, train.loss, 1e-5);
             assert_eq!(report.train.rows, train.rows);
@@ -271,17 +216,9 @@ fn reports_tell_where_the_heads_stand_after_the_epoch() {
 fn lbfgs_ends_at_the_same_minimum_wherever_it_starts_and_knows_when_it_is_there() {
     let data = noisy();
     let (cold, _) = run(&LBFGS, &data, train_all(&data)).unwrap();
-    let (warm, reports) = run(
-        &LBFGS,
-        &data,
-        cold.iter().cloned().map(Start::Train).collect(),
-    )
-    .unwrap();
-    assert!(
-        reports.len() < 5,
-        "{} epochs from the minimum",
-        reports.len()
-    );
+    let (warm, reports) =
+        run(&LBFGS, &data, cold.iter().cloned().map(Start::Train).collect()).unwrap();
+    assert!(reports.len() < 5, "{} epochs from the minimum", reports.len());
     for (cold, warm) in cold.iter().zip(&warm) {
         for (cold, warm) in cold.weights().iter().zip(warm.weights()) {
             assert_close(f64::from(*warm), f64::from(*cold), 1e-3);
@@ -293,14 +230,9 @@ fn lbfgs_ends_at_the_same_minimum_wherever_it_starts_and_knows_when_it_is_there(
 fn a_task_that_cannot_be_learnt_is_refused_with_the_reason() {
     let refused = |classes: Vec<Option<usize>>| {
         let data = train_on(sentences(3, 1.0, 1), &[("topic", 2, classes)]);
-        run(&LBFGS, &data, train_all(&data))
-            .unwrap_err()
-            .to_string()
+        run(&LBFGS, &data, train_all(&data)).unwrap_err().to_string()
     };
-    assert_eq!(
-        refused(vec![None; 3]),
-        "task \"topic\" has no example to train on"
-    );
+    assert_eq!(refused(vec![None; 3]), "task \"topic\" has no example to train on");
     assert_eq!(
         refused(vec![Some(1), None, Some(1)]),
         "task \"topic\" has a single class: all of its 2 training examples are labelled \
@@ -310,10 +242,7 @@ fn a_task_that_cannot_be_learnt_is_refused_with_the_reason() {
 
 #[test]
 fn a_frozen_task_may_have_a_single_class() {
-    let data = train_on(
-        sentences(2, 1.0, 1),
-        &[("topic", 2, vec![Some(1), Some(1)])],
-    );
+    let data = train_on(sentences(2, 1.0, 1), &[("topic", 2, vec![Some(1), Some(1)])]);
     let start = seeded(&data).into_iter().map(Start::Freeze).collect();
     assert!(run(&LBFGS, &data, start).is_ok());
 }
@@ -323,13 +252,7 @@ fn a_fit_that_diverges_says_where_and_gives_no_heads() {
     let data = five(6.0);
     for learning_rate in [1e30, 1e300] {
         let error = run(&adam(learning_rate, 3, 5), &data, train_all(&data)).unwrap_err();
-        assert_eq!(
-            error,
-            FitError::Diverged {
-                task: "topic".into(),
-                epoch: 1
-            }
-        );
+        assert_eq!(error, FitError::Diverged { task: "topic".into(), epoch: 1 });
     }
 }
 
@@ -340,11 +263,7 @@ fn the_callback_can_stop_the_fit() {
         let mut seen = 0;
         let error = fit(&solver, &data, train_all(&data), 1, &mut |report| {
             seen = report.epoch;
-            if seen == 3 {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert_eq!(error.unwrap_err(), FitError::Cancelled { epoch: 3 });
         assert_eq!(seen, 3);
@@ -355,20 +274,14 @@ fn the_callback_can_stop_the_fit() {
 fn settings_out_of_range_are_refused_with_what_is_allowed() {
     let refused = |solver: Solver| solver.validate().unwrap_err().to_string();
     assert_eq!(
-        refused(Solver::Lbfgs {
-            l2: -1.0,
-            epochs: 1
-        }),
+        refused(Solver::Lbfgs { l2: -1.0, epochs: 1 }),
         "l2 is -1, but it must be at least 0 and at most 1e12"
     );
     assert_eq!(
         refused(Solver::Lbfgs { l2: 0.0, epochs: 0 }),
         "epochs is 0, but it must be at least 1"
     );
-    assert_eq!(
-        refused(adam(0.1, 1, 0)),
-        "batch_size is 0, but it must be at least 1"
-    );
+    assert_eq!(refused(adam(0.1, 1, 0)), "batch_size is 0, but it must be at least 1");
     for learning_rate in [0.0, f64::NAN, f64::INFINITY] {
         assert!(refused(adam(learning_rate, 1, 1)).ends_with("a finite number greater than 0"));
     }
@@ -387,9 +300,6 @@ fn heads_that_do_not_fit_the_data_are_refused() {
     );
     assert_eq!(
         run(&LBFGS, &data, Vec::new()).unwrap_err(),
-        FitError::Heads {
-            found: 0,
-            expected: 2
-        }
+        FitError::Heads { found: 0, expected: 2 }
     );
 }

@@ -22,20 +22,13 @@ fn lbfgs_finds_the_minimum_that_scikit_learn_finds() {
     let fixture: Fixture = serde_json::from_str(fixture).unwrap();
     let classes = fixture.labels.into_iter().map(Some).collect();
     let data = train_on(matrix(&fixture.embeddings), &[("task", 3, classes)]);
-    let solver = Solver::Lbfgs {
-        l2: fixture.l2,
-        epochs: 100,
-    };
+    let solver = Solver::Lbfgs { l2: fixture.l2, epochs: 100 };
     let (heads, reports) = run(&solver, &data, train_all(&data)).unwrap();
     assert!(reports.len() < 100, "did not converge");
 
     // Our gradient may be up to 1e-6 of the mean objective: times 60 rows, over a curvature of at
     // least l2, that is 6e-4 at worst, and less in all but the flattest direction.
-    for (found, expected) in heads[0]
-        .weights()
-        .iter()
-        .zip(fixture.weights.iter().flatten())
-    {
+    for (found, expected) in heads[0].weights().iter().zip(fixture.weights.iter().flatten()) {
         assert_close(f64::from(*found), *expected, 2e-4);
     }
     // Adding a constant to every bias changes no probability.
@@ -75,10 +68,7 @@ fn adam_goes_the_way_that_pytorch_goes() {
     let fixture = include_str!("../../../../tests/fixtures/solvers/adam.json");
     let fixture: Fixture = serde_json::from_str(fixture).unwrap();
     let [first, second] = fixture.labels.try_into().unwrap();
-    let data = train_on(
-        matrix(&fixture.embeddings),
-        &[("a", 3, first), ("b", 2, second)],
-    );
+    let data = train_on(matrix(&fixture.embeddings), &[("a", 3, first), ("b", 2, second)]);
     for (epochs, expected) in (1..).zip(&fixture.epochs) {
         let start = fixture.start.iter().map(|state| {
             let bias = Array1::from(state.bias.clone());
@@ -103,7 +93,5 @@ fn adam_goes_the_way_that_pytorch_goes() {
 }
 
 fn matrix<T: Copy + Default>(rows: &[Vec<T>]) -> Array2<T> {
-    Array2::from_shape_fn((rows.len(), rows[0].len()), |(row, column)| {
-        rows[row][column]
-    })
+    Array2::from_shape_fn((rows.len(), rows[0].len()), |(row, column)| rows[row][column])
 }
