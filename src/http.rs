@@ -10,7 +10,7 @@ pub mod health;
 pub mod info;
 pub mod inputs;
 pub mod observe;
-pub mod query;
+pub mod parameters;
 pub mod train;
 
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{
     MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
 };
+use tracing::Instrument;
 
 use crate::config::Config;
 use crate::encoder::Encoder;
@@ -105,6 +106,19 @@ pub fn router(state: AppState) -> Router {
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
         .with_state(state)
+}
+
+/// Runs a change to its end even if its client goes away or its deadline passes: it must not be left
+/// half done, durable but not live.
+async fn to_the_end<T, F>(change: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Problem>> + Send + 'static,
+{
+    match tokio::spawn(change.in_current_span()).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Problem::internal(&"a change panicked")),
+    }
 }
 
 /// A client's own id is kept, so that it can follow its request through the logs.

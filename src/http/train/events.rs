@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::http::AppState;
 use crate::http::error::Problem;
+use crate::http::parameters::Segment;
 use crate::readiness::Phase;
 use crate::training::job::{Job, JobState};
 
@@ -23,7 +24,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// comes back with `Last-Event-ID` goes on behind what it has seen.
 pub async fn events(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     super::find(&state, &id).await?;
