@@ -106,6 +106,7 @@ async fn find(state: &AppState, id: &str) -> Result<Job, Problem> {
 /// The request in whichever of the accepted forms it came. CSV and NDJSON carry examples only;
 /// all else stands in the query string then.
 async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Problem> {
+    let limit = state.config.limits.train_body_bytes.get();
     let media_type = media_type(request.headers());
     let examples = match media_type.as_deref() {
         None | Some("application/json") => {
@@ -114,7 +115,7 @@ async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Prob
                     "a JSON body says everything itself; allowed in the query string: nothing";
                 return Err(Problem::invalid("invalid_query", detail));
             }
-            return parse_json(&read(request, state).await?);
+            return parse_json(&read(request, limit).await?);
         }
         Some("text/csv") => upload::csv,
         Some("application/x-ndjson" | "application/jsonl" | "application/x-jsonlines") => {
@@ -125,7 +126,7 @@ async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Prob
     let (mut parts, body) = request.into_parts();
     let Parameters(mut request) =
         Parameters::<TrainRequest>::from_request_parts(&mut parts, state).await?;
-    let body = read(Request::from_parts(parts, body), state).await?;
+    let body = read(Request::from_parts(parts, body), limit).await?;
     request.examples = examples(&body)?;
     Ok(request)
 }
