@@ -93,10 +93,7 @@ pub async fn delete(
     State(state): State<AppState>,
     Segment(task): Segment,
 ) -> Result<StatusCode, Problem> {
-    if state.config.tasks.contains_key(&task) {
-        let detail = format!("task {task:?} is declared in the configuration; remove it there");
-        return Err(Problem::conflict("task_is_configured", detail));
-    }
+    check_is_not_configured(&state, &task)?;
     to_the_end(remove(state, task)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -108,6 +105,9 @@ async fn define(state: AppState, task: Task) -> Result<TaskChange, Problem> {
     if !snapshot.contains_key(&task.name) && tasks >= allowed {
         let detail = format!("there are {tasks} tasks already; allowed: {allowed}");
         return Err(Problem::conflict("too_many_tasks", detail));
+    }
+    if snapshot.get(&task.name).is_some_and(|live| live.task != task) {
+        check_is_not_configured(&state, &task.name)?;
     }
     let change = state.store.put_task(&task).await?;
     if change != TaskChange::Unchanged {
@@ -123,6 +123,16 @@ async fn remove(state: AppState, task: String) -> Result<(), Problem> {
     state.store.delete_task(&task).await?;
     heads.remove(&task);
     Ok(())
+}
+
+/// The next start would undo what is done here to a task of the configuration.
+fn check_is_not_configured(state: &AppState, task: &str) -> Result<(), Problem> {
+    if !state.config.tasks.contains_key(task) {
+        return Ok(());
+    }
+    let detail =
+        format!("task {task:?} is declared in the configuration; change or remove it there");
+    Err(Problem::conflict("task_is_configured", detail))
 }
 
 async fn detail(state: &AppState, task: &str) -> Result<HeadDetail, Problem> {
