@@ -89,7 +89,7 @@ impl Listening {
         let encoders = engine.encoders().clone();
         let heads = Arc::new(LiveHeads::new(Arc::clone(&metrics)));
         declare_tasks(config, &store).await?;
-        heads.put(load_heads(&store, &encoders).await?);
+        heads.write().await.put(load_heads(&store, &encoders).await?);
         recover_jobs(config, &store).await?;
         let queued_jobs = config.training.queued_jobs.get().try_into().unwrap_or(u32::MAX);
         let trainer = Trainer::new(

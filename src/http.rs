@@ -10,7 +10,7 @@ pub mod health;
 pub mod info;
 pub mod inputs;
 pub mod observe;
-pub mod query;
+pub mod parameters;
 pub mod train;
 
 use std::collections::BTreeMap;
@@ -18,14 +18,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{
-    MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
-};
+use tracing::Instrument;
 
 use crate::config::Config;
 use crate::encoder::Encoder;
@@ -102,20 +100,19 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
         .with_state(state)
 }
 
-/// A client's own id is kept, so that it can follow its request through the logs.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-#[derive(Clone, Copy)]
-struct NewRequestId;
-
-impl MakeRequestId for NewRequestId {
-    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
-        uuid::Uuid::now_v7().to_string().parse().ok().map(RequestId::new)
+/// Runs a change to its end even if its client goes away or its deadline passes: it must not be left
+/// half done, durable but not live.
+async fn to_the_end<T, F>(change: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Problem>> + Send + 'static,
+{
+    match tokio::spawn(change.in_current_span()).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Problem::internal(&"a change panicked")),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::heads::{HeadVersion, Task};
 use crate::metrics::{Metrics, TaskLabel};
@@ -23,63 +24,75 @@ pub type Snapshot = BTreeMap<String, Arc<LiveTask>>;
 /// all or none of the versions that a job published together.
 pub struct LiveHeads {
     snapshot: ArcSwap<Snapshot>,
+    /// Held by the one who changes tasks or versions; see [`LiveHeads::write`].
+    turn: Mutex<()>,
     metrics: Arc<Metrics>,
 }
 
 impl LiveHeads {
     pub fn new(metrics: Arc<Metrics>) -> LiveHeads {
-        LiveHeads { snapshot: ArcSwap::default(), metrics }
+        LiveHeads { snapshot: ArcSwap::default(), turn: Mutex::new(()), metrics }
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
+    /// Waits for the right to change what is live. It is to be held from before the change to the
+    /// store until after the swap, so that the two never disagree on what was changed last. Readers
+    /// are not held up.
+    pub async fn write(&self) -> Writer<'_> {
+        Writer { heads: self, _turn: self.turn.lock().await }
+    }
+}
+
+/// The right to change what is live; see [`LiveHeads::write`].
+pub struct Writer<'a> {
+    heads: &'a LiveHeads,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Writer<'_> {
     /// Adds tasks, or replaces their definition and version.
     pub fn put(&self, tasks: Vec<LiveTask>) {
-        let tasks: Vec<Arc<LiveTask>> = tasks.into_iter().map(Arc::new).collect();
-        self.swap(|snapshot| {
-            let named = tasks.iter().map(|live| (live.task.name.clone(), Arc::clone(live)));
-            snapshot.extend(named);
-        });
-        tasks.iter().for_each(|live| self.report(&live.version));
+        let mut next = Snapshot::clone(&self.heads.snapshot());
+        for live in tasks {
+            self.report(&live.version);
+            next.insert(live.task.name.clone(), Arc::new(live));
+        }
+        self.swap(next);
     }
 
-    /// Makes versions live, all in one step. Versions of tasks that are gone are left out.
+    /// Makes versions live, all in one step. A version of a task that is gone is left out.
     pub fn publish(&self, versions: Vec<HeadVersion>) {
-        self.swap(|snapshot| {
-            for version in &versions {
-                if let Some(live) = snapshot.get_mut(&version.task) {
-                    let task = live.task.clone();
-                    *live = Arc::new(LiveTask { task, version: version.clone() });
-                }
-            }
-        });
-        for version in &versions {
-            self.report(version);
+        let mut next = Snapshot::clone(&self.heads.snapshot());
+        for version in versions {
+            let Some(live) = next.get_mut(&version.task) else { continue };
+            self.report(&version);
             let label = TaskLabel { task: version.task.clone() };
-            self.metrics.head_swaps.get_or_create(&label).inc();
+            self.heads.metrics.head_swaps.get_or_create(&label).inc();
+            *live = Arc::new(LiveTask { task: live.task.clone(), version });
         }
+        self.swap(next);
     }
 
     pub fn remove(&self, task: &str) {
-        self.swap(|snapshot| drop(snapshot.remove(task)));
+        let mut next = Snapshot::clone(&self.heads.snapshot());
+        next.remove(task);
+        self.swap(next);
         let label = TaskLabel { task: task.to_owned() };
-        self.metrics.head_version.remove(&label);
-        self.metrics.head_swaps.remove(&label);
-        self.metrics.epoch_loss.remove(&label);
+        let metrics = &self.heads.metrics;
+        metrics.head_version.remove(&label);
+        metrics.head_swaps.remove(&label);
+        metrics.epoch_loss.remove(&label);
     }
 
-    fn swap(&self, change: impl Fn(&mut Snapshot)) {
-        self.snapshot.rcu(|current| {
-            let mut next = Snapshot::clone(current);
-            change(&mut next);
-            next
-        });
+    fn swap(&self, next: Snapshot) {
+        self.heads.snapshot.store(Arc::new(next));
     }
 
     fn report(&self, version: &HeadVersion) {
         let label = TaskLabel { task: version.task.clone() };
-        self.metrics.head_version.get_or_create(&label).set(version.version);
+        self.heads.metrics.head_version.get_or_create(&label).set(version.version);
     }
 }

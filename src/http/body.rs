@@ -3,17 +3,18 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
+use crate::http::AppState;
 use crate::http::error::Problem;
 
 /// A JSON body.
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Json<T>, Problem> {
         let media_type = media_type(request.headers());
         // As TEI and curl users expect, a body without a type is taken for JSON.
         let is_json = media_type.as_deref().is_none_or(|media_type| {
@@ -22,16 +23,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json {
             return Err(unsupported(media_type, "application/json"));
         }
-        let body = read(request, state).await?;
+        let body = read(request, state.config.limits.body_bytes.get()).await?;
         parse_json(&body).map(Json)
     }
 }
 
-/// The body's bytes, or 413 where it is larger than the route's limit.
-pub async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection| {
+/// The body's bytes, or 413 where it is larger than the route's limit, which is that of its
+/// `DefaultBodyLimit`.
+pub async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, &()).await.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::too_large("the body is larger than this route allows; see limits in /info")
+            Problem::too_large(format!("the body is too large; allowed here: {limit} bytes"))
         } else {
             Problem::malformed("unreadable_body", "the body could not be read to its end")
         }
@@ -47,6 +49,7 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let detail = format!("the body is not UTF-8: invalid byte at {}", error.valid_up_to());
         Problem::malformed("invalid_utf8", detail)
     })?;
+    check_is_object(text)?;
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let position = error.path().to_string();
@@ -73,6 +76,25 @@ pub fn unsupported(found: Option<String>, allowed: &str) -> Problem {
     let found = found.unwrap_or_else(|| "none".to_owned());
     let detail = format!("the content-type is {found}; allowed: {allowed}");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+}
+
+/// Every body is an object. serde's derived decoders take lists as well, field by field, which no
+/// client means, and name Rust's types where they refuse them.
+fn check_is_object(text: &str) -> Result<(), Problem> {
+    let found = match text.trim_ascii_start().bytes().next() {
+        Some(b'{') => return Ok(()),
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        Some(_) => "a number",
+        None => {
+            let detail = "the body is empty; expected a JSON object";
+            return Err(Problem::malformed("empty_body", detail));
+        }
+    };
+    serde_json::from_str::<IgnoredAny>(text).map_err(|cause| not_json(&cause))?;
+    Err(Problem::invalid("invalid_request", format!("found {found}; expected an object")))
 }
 
 fn not_json(cause: &serde_json::Error) -> Problem {

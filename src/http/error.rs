@@ -154,7 +154,9 @@ impl From<EncodeError> for Problem {
             EncodeError::QueueFull { .. } => {
                 Problem::too_many(Rejection::QueueFull, "queue_full", detail)
             }
-            EncodeError::TooManyTokens { .. } => Problem::invalid("too_many_tokens", detail),
+            EncodeError::TooManyTokens { .. } => {
+                Problem::invalid("too_many_tokens", detail).at("inputs")
+            }
             EncodeError::Input { index, source: TokenizerError::TooLong { .. } } => {
                 Problem::invalid("input_too_long", detail).at(format!("inputs[{index}]"))
             }
@@ -175,7 +177,14 @@ impl From<EncodeError> for Problem {
 
 impl From<TaskError> for Problem {
     fn from(error: TaskError) -> Problem {
-        Problem::invalid("invalid_task", error.to_string())
+        let problem = Problem::invalid("invalid_task", error.to_string());
+        match error {
+            TaskError::Name(_) | TaskError::ReservedName => problem,
+            TaskError::TooFewLabels(_) | TaskError::TooManyLabels { .. } => problem.at("labels"),
+            TaskError::BlankOrPadded { index, .. }
+            | TaskError::LongLabel { index, .. }
+            | TaskError::DuplicateLabel { index, .. } => problem.at(format!("labels[{index}]")),
+        }
     }
 }
 

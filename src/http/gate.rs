@@ -1,16 +1,20 @@
 //! What answers before the application is loaded, and in front of it afterwards: health checks at
-//! any time, everything else once it can be answered.
+//! any time, everything else once it can be answered. Every answer carries a request id.
 
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower::ServiceExt;
+use tower_http::request_id::{
+    MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
+};
 
 use crate::http::error::Problem;
-use crate::http::health;
+use crate::http::{health, no_such_method};
 use crate::readiness::Readiness;
 
 /// Health checks, and `application` as soon as it is set. Checks neither log nor count as requests:
@@ -23,6 +27,21 @@ pub fn router(readiness: Readiness, application: Arc<OnceLock<Router>>) -> Route
         .route("/health", get(health::ready))
         .with_state(readiness)
         .fallback(move |request| forward(Arc::clone(&application), request))
+        .method_not_allowed_fallback(no_such_method)
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
+}
+
+/// A client's own id is kept, so that it can follow its request through the logs.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+#[derive(Clone, Copy)]
+struct NewRequestId;
+
+impl MakeRequestId for NewRequestId {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        uuid::Uuid::now_v7().to_string().parse().ok().map(RequestId::new)
+    }
 }
 
 async fn forward(application: Arc<OnceLock<Router>>, request: Request) -> Response {

@@ -1,16 +1,17 @@
 //! `/heads`: tasks made, listed and removed.
 
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::heads::live::LiveTask;
 use crate::heads::{HeadVersion, InitialSeed, Task};
-use crate::http::AppState;
 use crate::http::body::Json;
 use crate::http::error::Problem;
+use crate::http::parameters::Segment;
+use crate::http::{AppState, to_the_end};
 use crate::store::{TaskChange, VersionInfo};
 
 /// A task and its live version.
@@ -66,7 +67,7 @@ pub async fn list(State(state): State<AppState>) -> Result<Answer<HeadList>, Pro
 
 pub async fn show(
     State(state): State<AppState>,
-    Path(task): Path<String>,
+    Segment(task): Segment,
 ) -> Result<Answer<HeadDetail>, Problem> {
     detail(&state, &task).await.map(Answer)
 }
@@ -74,26 +75,13 @@ pub async fn show(
 /// Makes a task: 201, or 200 where it is there already with the same definition.
 pub async fn put(
     State(state): State<AppState>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     Json(definition): Json<HeadDefinition>,
 ) -> Result<(StatusCode, Answer<HeadDetail>), Problem> {
-    let limits = &state.config.limits;
-    let encoder = state.encoder(definition.model.as_deref())?;
-    let info = encoder.info();
-    let task_limits = limits.task_limits();
-    let task = Task::new(name.clone(), info.name.clone(), definition.labels, &task_limits)?;
-    let snapshot = state.heads.snapshot();
-    if !snapshot.contains_key(&name) && snapshot.len() >= limits.tasks.get() {
-        let detail =
-            format!("there are {} tasks already; allowed: {}", snapshot.len(), limits.tasks);
-        return Err(Problem::conflict("too_many_tasks", detail));
-    }
-    let change = state.store.put_task(&task).await?;
-    if change != TaskChange::Unchanged {
-        let version = HeadVersion::untrained(&task, info, InitialSeed::default());
-        state.heads.put(vec![LiveTask { task, version }]);
-    }
-    let status = match change {
+    let model = state.encoder(definition.model.as_deref())?.info().name.clone();
+    let limits = state.config.limits.task_limits();
+    let task = Task::new(name.clone(), model, definition.labels, &limits)?;
+    let status = match to_the_end(define(state.clone(), task)).await? {
         TaskChange::Created => StatusCode::CREATED,
         TaskChange::Redefined | TaskChange::Unchanged => StatusCode::OK,
     };
@@ -103,15 +91,48 @@ pub async fn put(
 /// Removes a task with its versions and its labels of examples.
 pub async fn delete(
     State(state): State<AppState>,
-    Path(task): Path<String>,
+    Segment(task): Segment,
 ) -> Result<StatusCode, Problem> {
-    if state.config.tasks.contains_key(&task) {
-        let detail = format!("task {task:?} is declared in the configuration; remove it there");
-        return Err(Problem::conflict("task_is_configured", detail));
-    }
-    state.store.delete_task(&task).await?;
-    state.heads.remove(&task);
+    check_is_not_configured(&state, &task)?;
+    to_the_end(remove(state, task)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn define(state: AppState, task: Task) -> Result<TaskChange, Problem> {
+    let heads = state.heads.write().await;
+    let snapshot = state.heads.snapshot();
+    let (tasks, allowed) = (snapshot.len(), state.config.limits.tasks.get());
+    if !snapshot.contains_key(&task.name) && tasks >= allowed {
+        let detail = format!("there are {tasks} tasks already; allowed: {allowed}");
+        return Err(Problem::conflict("too_many_tasks", detail));
+    }
+    if snapshot.get(&task.name).is_some_and(|live| live.task != task) {
+        check_is_not_configured(&state, &task.name)?;
+    }
+    let change = state.store.put_task(&task).await?;
+    if change != TaskChange::Unchanged {
+        let info = state.encoder(Some(&task.model))?.info();
+        let version = HeadVersion::untrained(&task, info, InitialSeed::default());
+        heads.put(vec![LiveTask { task, version }]);
+    }
+    Ok(change)
+}
+
+async fn remove(state: AppState, task: String) -> Result<(), Problem> {
+    let heads = state.heads.write().await;
+    state.store.delete_task(&task).await?;
+    heads.remove(&task);
+    Ok(())
+}
+
+/// The next start would undo what is done here to a task of the configuration.
+fn check_is_not_configured(state: &AppState, task: &str) -> Result<(), Problem> {
+    if !state.config.tasks.contains_key(task) {
+        return Ok(());
+    }
+    let detail =
+        format!("task {task:?} is declared in the configuration; change or remove it there");
+    Err(Problem::conflict("task_is_configured", detail))
 }
 
 async fn detail(state: &AppState, task: &str) -> Result<HeadDetail, Problem> {

@@ -5,17 +5,17 @@ mod request;
 mod upload;
 
 use axum::Json as Answer;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 pub use events::events;
 
-use crate::http::AppState;
 use crate::http::body::{media_type, parse_json, read, unsupported};
 use crate::http::error::Problem;
-use crate::http::query::Parameters;
+use crate::http::parameters::{Parameters, Segment};
 use crate::http::train::request::TrainRequest;
+use crate::http::{AppState, to_the_end};
 use crate::readiness::Phase;
 use crate::store::{Cancellation, JobQuery};
 use crate::training::job::{Job, JobState};
@@ -56,7 +56,9 @@ pub async fn submit(
         return Err(Problem::unavailable("draining", "the server is shutting down"));
     }
     let (spec, examples) = decode(&state, request).await?.check(&state).await?;
-    let job = state.trainer.submit(spec, &examples).await?;
+    let trainer = state.trainer.clone();
+    let submit = async move { Ok(trainer.submit(spec, &examples).await?) };
+    let job = to_the_end(submit).await?;
     let location = format!("/train/{}", job.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Answer(job)))
 }
@@ -77,7 +79,7 @@ pub async fn list(
 
 pub async fn show(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Answer<Job>, Problem> {
     find(&state, &id).await.map(Answer)
 }
@@ -85,9 +87,11 @@ pub async fn show(
 /// Cancels a job: 200 where it was waiting, 202 where it runs and will stop at its next epoch.
 pub async fn cancel(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<(StatusCode, Answer<Job>), Problem> {
-    let status = match state.trainer.cancel(&id).await? {
+    let (trainer, job) = (state.trainer.clone(), id.clone());
+    let cancel = async move { Ok(trainer.cancel(&job).await?) };
+    let status = match to_the_end(cancel).await? {
         Cancellation::Done => StatusCode::OK,
         Cancellation::Requested => StatusCode::ACCEPTED,
     };
@@ -102,6 +106,7 @@ async fn find(state: &AppState, id: &str) -> Result<Job, Problem> {
 /// The request in whichever of the accepted forms it came. CSV and NDJSON carry examples only;
 /// all else stands in the query string then.
 async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Problem> {
+    let limit = state.config.limits.train_body_bytes.get();
     let media_type = media_type(request.headers());
     let examples = match media_type.as_deref() {
         None | Some("application/json") => {
@@ -110,7 +115,7 @@ async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Prob
                     "a JSON body says everything itself; allowed in the query string: nothing";
                 return Err(Problem::invalid("invalid_query", detail));
             }
-            return parse_json(&read(request, state).await?);
+            return parse_json(&read(request, limit).await?);
         }
         Some("text/csv") => upload::csv,
         Some("application/x-ndjson" | "application/jsonl" | "application/x-jsonlines") => {
@@ -121,7 +126,7 @@ async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Prob
     let (mut parts, body) = request.into_parts();
     let Parameters(mut request) =
         Parameters::<TrainRequest>::from_request_parts(&mut parts, state).await?;
-    let body = read(Request::from_parts(parts, body), state).await?;
+    let body = read(Request::from_parts(parts, body), limit).await?;
     request.examples = examples(&body)?;
     Ok(request)
 }

@@ -179,10 +179,11 @@ impl Trainer {
         match outcome {
             Ok(trained) => {
                 let versions = trained.iter().map(|trained| trained.version.clone()).collect();
+                let heads = self.0.heads.write().await;
                 let published = store.finish(&job.id, versions).await?;
                 let live = published.into_iter().zip(trained);
                 let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));
-                self.0.heads.publish(live.collect());
+                heads.publish(live.collect());
                 tracing::info!(job = job.id, "training succeeded");
             }
             Err(RunError::Cancelled) => {

@@ -2,18 +2,18 @@
 
 use std::convert::Infallible;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use futures::Stream;
-use futures::stream;
+use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
 use crate::http::AppState;
 use crate::http::error::Problem;
+use crate::http::parameters::Segment;
 use crate::readiness::Phase;
-use crate::training::job::{Job, JobState};
+use crate::training::job::{EpochReport, Job, JobState};
 
 /// The header by which a client that lost its connection says what it saw last.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -23,7 +23,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// comes back with `Last-Event-ID` goes on behind what it has seen.
 pub async fn events(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     super::find(&state, &id).await?;
@@ -33,7 +33,8 @@ pub async fn events(
         .and_then(|value| value.parse().ok());
     let changes = state.trainer.changes();
     let watcher = Watcher { state, id, changes, seen, ended: false };
-    Ok(Sse::new(stream::unfold(watcher, Watcher::next)).keep_alive(KeepAlive::default()))
+    let events = stream::unfold(watcher, Watcher::next).flat_map(stream::iter).map(Ok);
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
 struct Watcher {
@@ -46,14 +47,16 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn next(mut self) -> Option<(Result<Event, Infallible>, Watcher)> {
+    /// All events since the last ones: the record of a job is read once for many epochs.
+    async fn next(mut self) -> Option<(Vec<Event>, Watcher)> {
         while !self.ended {
             // Marked as seen before the look, so that no change between the two is missed.
             self.changes.mark_unchanged();
             // A store that does not answer ends the stream; the client comes back by itself.
             let job = self.state.store.job(&self.id).await.ok()??;
-            if let Some(event) = self.event(&job) {
-                return Some((Ok(event), self));
+            let events = self.events(&job);
+            if !events.is_empty() {
+                return Some((events, self));
             }
             // A stream for a job that waits would hold up the shutdown for as long as it may take.
             if self.state.readiness.phase() != Phase::Ready {
@@ -64,17 +67,19 @@ impl Watcher {
         None
     }
 
-    fn event(&mut self, job: &Job) -> Option<Event> {
-        let unseen = |epoch: u32| self.seen.is_none_or(|seen| epoch > seen);
-        if let Some(report) = job.epochs.iter().find(|report| unseen(report.epoch)) {
-            self.seen = Some(report.epoch);
-            let event = Event::default().event("epoch").id(report.epoch.to_string());
-            return Some(event.json_data(report).expect("a report is plain data"));
+    fn events(&mut self, job: &Job) -> Vec<Event> {
+        let unseen = |report: &&EpochReport| self.seen.is_none_or(|seen| report.epoch > seen);
+        let mut events: Vec<Event> = job.epochs.iter().filter(unseen).map(epoch).collect();
+        self.seen = job.epochs.last().map(|report| report.epoch).max(self.seen);
+        self.ended = !matches!(job.state, JobState::Queued | JobState::Running);
+        if self.ended {
+            events.push(Event::default().event("end").json_data(job).expect("a job is plain data"));
         }
-        if matches!(job.state, JobState::Queued | JobState::Running) {
-            return None;
-        }
-        self.ended = true;
-        Some(Event::default().event("end").json_data(job).expect("a job is plain data"))
+        events
     }
+}
+
+fn epoch(report: &EpochReport) -> Event {
+    let event = Event::default().event("epoch").id(report.epoch.to_string());
+    event.json_data(report).expect("a report is plain data")
 }

@@ -20,6 +20,12 @@ pub fn csv(body: &[u8]) -> Result<Vec<RawExample>, Problem> {
         );
         Problem::invalid("invalid_csv", detail).at("line 1")
     })?;
+    let repeated =
+        |&(index, column): &(usize, &str)| columns.iter().take(index).any(|c| c == column);
+    if let Some((_, column)) = columns.iter().enumerate().find(repeated) {
+        let detail = format!("the header has the column {column:?} twice");
+        return Err(Problem::invalid("invalid_csv", detail).at("line 1"));
+    }
     let example = |record: Result<csv::StringRecord, csv::Error>| {
         let record = record.map_err(|error| malformed(&error))?;
         let cells = columns.iter().zip(record.iter()).enumerate();
