@@ -58,8 +58,14 @@ impl Watcher {
             if !events.is_empty() {
                 return Some((events, self));
             }
-            // A stream for a job that waits would hold up the shutdown for as long as it may take.
-            if self.state.readiness.phase() != Phase::Ready {
+            // A shutdown ends a running job, which is worth telling; a stream for one that waits
+            // would only hold it up.
+            let more_to_tell = match self.state.readiness.phase() {
+                Phase::Starting | Phase::Ready => true,
+                Phase::Draining => job.state == JobState::Running,
+                Phase::Failed => false,
+            };
+            if !more_to_tell {
                 return None;
             }
             self.changes.changed().await.ok()?;
