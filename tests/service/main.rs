@@ -4,6 +4,7 @@ mod app;
 mod classify;
 mod durability;
 mod embed;
+mod fairness;
 mod health;
 mod hot_swap;
 mod jobs;
