@@ -121,6 +121,8 @@ async fn a_full_queue_refuses_further_jobs_until_there_is_room() {
     let response = app.request(Method::POST, "/train").json(&body).send().await.unwrap();
     assert!(response.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() >= 1);
     assert_eq!(app.get("/train").await.1["jobs"].as_array().unwrap().len(), 3);
+    let counted = "polyhead_requests_rejected_total{reason=\"jobs_full\"} 2\n";
+    assert!(app.metrics().await.contains(counted));
 
     app.delete(&format!("/train/{}", waiting[0])).await;
     let next = app.submit(body).await;

@@ -135,7 +135,7 @@ async fn an_overfull_queue_is_refused_at_once_and_recovers() {
     }
     // A hundred requests at a time for a queue that holds one or two.
     assert!(refused > 0);
-    let counted = format!("polyhead_requests_rejected_total{{reason=\"QueueFull\"}} {refused}");
+    let counted = format!("polyhead_requests_rejected_total{{reason=\"queue_full\"}} {refused}");
     let metrics = app.metrics().await;
     assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
 
