@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::causes::Causes;
+
 /// Sentence embeddings and many task heads on one shared encoder, learning while it serves.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -36,7 +38,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("polyhead: {error:#}");
+            eprintln!("polyhead: {}", Causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

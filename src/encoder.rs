@@ -158,8 +158,8 @@ pub enum LoadError {
     Tokenizer { model: String, source: TokenizerError },
     #[error("model {model}: the tokenizer has {tokenizer} entries, the weights only {vocabulary}")]
     Vocabulary { model: String, tokenizer: usize, vocabulary: usize },
-    #[error("model {model}: {source}")]
-    Graph { model: String, source: OnnxError },
+    #[error("model {model}: cannot use {}: {source}", file.display())]
+    Graph { model: String, file: PathBuf, source: OnnxError },
     #[error(transparent)]
     Runtime(#[from] SessionError),
     #[error("model {model}: {source}")]

@@ -49,6 +49,7 @@
 //! 6. Nothing leaves the machine that the operator did not ask for.
 
 pub mod app;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod encoder;

@@ -38,17 +38,19 @@ impl Export {
         let config = self.folder.join("config.json");
         let config =
             fs::read(&config).with_context(|| format!("cannot read {}", config.display()))?;
-        let weights =
+        let bytes =
             fs::read(weights).with_context(|| format!("cannot read {}", weights.display()))?;
         let options = ExportOptions { pooling, normalize: folder.normalize };
-        let graph = export_bert(&config, &weights, options)?;
+        let graph = export_bert(&config, &bytes, options)
+            .with_context(|| format!("cannot export {}", weights.display()))?;
         let output = self.output.unwrap_or_else(|| self.folder.join("onnx/model.onnx"));
         write_whole(&output, &graph)
             .with_context(|| format!("cannot write {}", output.display()))?;
         println!(
-            "{}: {} bytes, {pooling:?} pooling, normalized: {}",
+            "{}: {} bytes, {} pooling, normalized: {}",
             output.display(),
             graph.len(),
+            pooling.as_str(),
             folder.normalize
         );
         Ok(())
@@ -61,8 +63,12 @@ fn write_whole(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     let partial = path.with_extension("partial");
-    fs::write(&partial, bytes)?;
-    fs::rename(&partial, path)
+    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        // It may not be there, and why it could not be written says more than why it stays.
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }
 
 fn parse_pooling(text: &str) -> Result<Pooling, String> {

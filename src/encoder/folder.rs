@@ -16,6 +16,16 @@ pub enum Pooling {
     Cls,
 }
 
+impl Pooling {
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Pooling::Mean => "mean",
+            Pooling::Cls => "cls",
+        }
+    }
+}
+
 /// What the configuration says in place of the folder's own files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {

@@ -7,7 +7,7 @@ use crate::encoder::LoadError;
 use crate::encoder::batcher::Company;
 use crate::encoder::folder::{ModelFolder, Overrides, Weights};
 use crate::encoder::tokenizer::Tokenizer;
-use crate::onnx::{self, ExportOptions, GraphPrecision};
+use crate::onnx::{self, ExportOptions, GraphPrecision, OnnxError};
 
 /// Which model to load, and how.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl Model {
             Weights::Onnx(_) => weights,
         };
         let summary = onnx::inspect(graph.as_slice())
-            .map_err(|source| LoadError::Graph { model: spec.name.clone(), source })?;
+            .map_err(|source| unusable(spec, &folder, source))?;
         check_precision(spec, &folder.weights, summary.precision)?;
         let model = Model {
             name: spec.name.clone(),
@@ -80,7 +80,12 @@ fn export(folder: &ModelFolder, weights: &[u8], spec: &ModelSpec) -> Result<Grap
     let config = read(&folder.path.join("config.json"))?;
     // Not normalised: requests and heads may want the raw vectors, and scaling is cheap.
     onnx::export_bert(&config, weights, ExportOptions { pooling, normalize: false })
-        .map_err(|source| LoadError::Graph { model: spec.name.clone(), source })
+        .map_err(|source| unusable(spec, folder, source))
+}
+
+fn unusable(spec: &ModelSpec, folder: &ModelFolder, source: OnnxError) -> LoadError {
+    let file = folder.weights.path().to_owned();
+    LoadError::Graph { model: spec.name.clone(), file, source }
 }
 
 fn check_precision(

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::causes::Causes;
 use crate::encoder::EncodeError;
 use crate::encoder::tokenizer::TokenizerError;
 use crate::heads::task::TaskError;
@@ -199,22 +200,7 @@ impl From<StoreError> for Problem {
             StoreError::TaskInUse { .. } => Problem::conflict("task_in_use", detail),
             StoreError::JobState { .. } => Problem::conflict("job_ended", detail),
             StoreError::NulCharacter { .. } => Problem::invalid("nul_character", detail),
-            other => Problem::internal(&Chain(&other)),
+            other => Problem::internal(&Causes(&other)),
         }
-    }
-}
-
-/// An error with all its causes, for the log.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(formatter, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

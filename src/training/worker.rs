@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::causes::Causes;
 use crate::encoder::Encoder;
 use crate::heads::HeadVersion;
 use crate::heads::live::LiveHeads;
@@ -104,7 +105,7 @@ impl Trainer {
                     () = shutdown.cancelled() => {}
                 },
                 Err(error) => {
-                    tracing::error!(%error, "cannot look for the next job; trying again");
+                    tracing::error!(error = %Causes(&error), "cannot look for the next job; trying again");
                     pause(&shutdown).await;
                 }
             }
@@ -144,7 +145,7 @@ impl Trainer {
                 // Left running in the store, the job is settled at the next start.
                 Err(_) if shutdown.is_cancelled() => break,
                 Err(error) => {
-                    tracing::error!(job = job.id, %error, "cannot record the job; trying again");
+                    tracing::error!(job = job.id, error = %Causes(&error), "cannot record the job; trying again");
                     pause(shutdown).await;
                 }
             }
@@ -192,7 +193,8 @@ impl Trainer {
             }
             Err(RunError::Failed(reason)) => {
                 store.fail(&job.id, reason).await?;
-                tracing::warn!(job = job.id, reason, "training failed");
+                // The reason may quote labels, which are the users' own and never logged.
+                tracing::warn!(job = job.id, "training failed; the job's record says why");
             }
         }
         Ok(())

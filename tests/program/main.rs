@@ -1,0 +1,15 @@
+//! The real program, run as an operator runs it: its own process, folder, configuration and signals.
+
+mod crash;
+mod defaults;
+mod export;
+mod isolation;
+mod logs;
+mod process;
+mod pull;
+mod refusals;
+mod seed;
+mod server;
+mod shutdown;
+mod site;
+mod start;
