@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
@@ -313,31 +313,36 @@ impl Encoder {
         Ok(Finish { dimensions, normalize })
     }
 
-    /// Tokenises on a thread of its own: a long text would hold up the async runtime.
+    /// Tokenises on another thread: a long text would hold up the async runtime. Requests take
+    /// turns, so that a large one does not hold up the others, and ends when its caller goes away.
     async fn tokenize(
         &self,
         texts: Vec<String>,
         truncation: Truncation,
     ) -> Result<Vec<Vec<u32>>, EncodeError> {
-        let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
-        let permit = permit.map_err(|_| EncodeError::Stopped)?;
-        let started = Instant::now();
-        let (models, model) = (Arc::clone(&self.models), self.index);
-        let tokenizing = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let tokenizer = &models[model].tokenizer;
-            let encode = |(index, text): (usize, &String)| {
-                let tokens = tokenizer.encode(text, truncation);
-                tokens.map_err(|source| EncodeError::Input { index, source })
-            };
-            texts.iter().enumerate().map(encode).collect::<Result<Vec<Tokens>, _>>()
-        });
-        let tokens = tokenizing.await.map_err(|_| EncodeError::Stopped)??;
+        let texts: Arc<[String]> = texts.into();
+        let mut tokens: Vec<Tokens> = Vec::with_capacity(texts.len());
+        let mut spent = Duration::ZERO;
+        for turn in tokenizer::turns(&texts) {
+            let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
+            let permit = permit.map_err(|_| EncodeError::Stopped)?;
+            let started = Instant::now();
+            let (models, model) = (Arc::clone(&self.models), self.index);
+            let texts = Arc::clone(&texts);
+            let tokenizing = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                let tokenizer = &models[model].tokenizer;
+                let encode = |index: usize| {
+                    let tokens = tokenizer.encode(&texts[index], truncation);
+                    tokens.map_err(|source| EncodeError::Input { index, source })
+                };
+                turn.map(encode).collect::<Result<Vec<Tokens>, _>>()
+            });
+            tokens.extend(tokenizing.await.map_err(|_| EncodeError::Stopped)??);
+            spent += started.elapsed();
+        }
         let label = ModelLabel { model: self.info.name.clone() };
-        self.metrics
-            .tokenize_duration
-            .get_or_create(&label)
-            .observe(started.elapsed().as_secs_f64());
+        self.metrics.tokenize_duration.get_or_create(&label).observe(spent.as_secs_f64());
         let truncated = tokens.iter().filter(|tokens| tokens.truncated).count();
         self.metrics.truncated_inputs.get_or_create(&label).inc_by(truncated as u64);
         Ok(tokens.into_iter().map(|tokens| tokens.ids).collect())

@@ -4,7 +4,7 @@
 //! Labels come from closed sets: routes, status codes, configured models, existing tasks.
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -45,7 +45,7 @@ pub struct RejectionLabel {
 }
 
 /// Why a request was turned away without being worked on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejection {
     QueueFull,
     JobsFull,
@@ -185,6 +185,17 @@ impl Metrics {
             "1 for each loaded model, with the precision and provider really in use",
             self.model.clone(),
         );
+    }
+}
+
+impl EncodeLabelValue for Rejection {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        let reason = match self {
+            Rejection::QueueFull => "queue_full",
+            Rejection::JobsFull => "jobs_full",
+            Rejection::Unready => "unready",
+        };
+        reason.encode(encoder)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Text to token ids. The only place that names the `tokenizers` crate.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use tokenizers::{PostProcessor, TruncationDirection};
@@ -46,6 +47,26 @@ pub enum TokenizerError {
     TooLong { tokens: usize, max_tokens: usize },
     #[error("the tokenizer refused the input: {0}")]
     Refused(String),
+}
+
+/// Cuts texts into runs that take some tens of milliseconds to tokenise, longer only where the last
+/// text of a run does.
+pub fn turns(texts: &[String]) -> Vec<Range<usize>> {
+    // About 2.5 MB/s on one core.
+    const BYTES: usize = 1 << 16;
+    let mut turns = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (index, text) in texts.iter().enumerate() {
+        bytes += text.len();
+        if bytes >= BYTES {
+            turns.push(start..index + 1);
+            (start, bytes) = (index + 1, 0);
+        }
+    }
+    if start < texts.len() {
+        turns.push(start..texts.len());
+    }
+    turns
 }
 
 impl Tokenizer {

@@ -35,7 +35,7 @@ pub fn config(folder: &Path, model: ModelConfig) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.runtime.library = in_repository("lib/libonnxruntime.so");
-    config.store.url = format!("sqlite:{}", folder.join("polyhead.db").display());
+    config.store.url = store_url(folder);
     config.default_model = "model".to_owned();
     config.models = [("model".to_owned(), model)].into();
     for task in config.tasks.values_mut() {
@@ -44,9 +44,9 @@ pub fn config(folder: &Path, model: ModelConfig) -> Config {
     config
 }
 
-/// A random BERT that loads in milliseconds: two layers, 32 wide, 24 tokens at most.
+/// A random BERT that loads in milliseconds: 32 wide, 20 tokens at most.
 pub fn tiny() -> ModelConfig {
-    ModelConfig::at(in_repository("tests/fixtures/tiny-bert/mean-normalized"))
+    fixture("mean-normalized")
 }
 
 /// The seed's encoder.
@@ -54,7 +54,12 @@ pub fn minilm() -> ModelConfig {
     ModelConfig::at(in_repository("models/all-MiniLM-L6-v2"))
 }
 
-/// Two more labels than a task may do with, for tests that make tasks.
+/// One of the tiny random models that are kept with the numbers that PyTorch got from them.
+pub fn fixture(name: &str) -> ModelConfig {
+    ModelConfig::at(in_repository("tests/fixtures/tiny-bert").join(name))
+}
+
+/// A task of the default model, as the configuration declares it.
 pub fn task(labels: &[&str]) -> TaskConfig {
     TaskConfig { model: None, labels: labels.iter().map(|&label| label.to_owned()).collect() }
 }
@@ -113,6 +118,18 @@ impl TestApp {
         (self.folder, ended.expect("the server ends").expect("the server does not panic"))
     }
 
+    /// Ends the server and starts another one on what it left.
+    pub async fn restart(self, change: impl FnOnce(&mut Config)) -> TestApp {
+        let (folder, ended) = self.stop().await;
+        ended.unwrap();
+        TestApp::on(folder, tiny(), change).await
+    }
+
+    /// Where the server keeps its state.
+    pub fn store_url(&self) -> String {
+        store_url(self.folder.path())
+    }
+
     /// Asks the server to end without waiting for it.
     pub fn ask_to_stop(&self) {
         self.shutdown.cancel();
@@ -120,6 +137,17 @@ impl TestApp {
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Sends bytes as they are.
+    pub async fn send(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> (StatusCode, Value) {
+        let request = self.request(Method::POST, path).header("content-type", content_type);
+        answer(request.body(body)).await
     }
 
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -136,6 +164,56 @@ impl TestApp {
 
     pub async fn delete(&self, path: &str) -> (StatusCode, Value) {
         answer(self.request(Method::DELETE, path)).await
+    }
+
+    /// The embeddings that a request gets.
+    pub async fn embed(&self, body: Value) -> Vec<Vec<f64>> {
+        let (status, embeddings) = self.post("/embed", body).await;
+        assert_eq!(status, StatusCode::OK, "{embeddings}");
+        serde_json::from_value(embeddings).unwrap()
+    }
+
+    /// The results that a request to `/classify` gets, one an input.
+    pub async fn classify(&self, body: Value) -> Vec<Value> {
+        let (status, answer) = self.post("/classify", body).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["results"].as_array().unwrap().clone()
+    }
+
+    pub async fn metrics(&self) -> String {
+        let response = self.request(Method::GET, "/metrics").send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.text().await.unwrap()
+    }
+
+    /// Submits a job that must be accepted and gives its id.
+    pub async fn submit(&self, body: Value) -> String {
+        let (status, job) = self.post("/train", body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+        job["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Submits a job that must succeed and gives its record.
+    pub async fn trained(&self, body: Value) -> Value {
+        let job = self.train(body).await;
+        assert_eq!(job["state"], "succeeded", "{job}");
+        job
+    }
+
+    /// Submits a job that goes on until it is cancelled, waits until it runs and gives its id.
+    pub async fn train_for_ever(&self) -> String {
+        let job = self
+            .submit(json!({
+                "examples": seed_examples(), "solver": "adam", "learning_rate": 1e-9,
+                "epochs": 4_000_000_000_u32,
+            }))
+            .await;
+        let mut events = self.request(Method::GET, &format!("/train/{job}/events"));
+        events = events.header("accept", "text/event-stream");
+        let mut stream = events.send().await.unwrap();
+        // The first event is an epoch's end.
+        stream.chunk().await.unwrap().unwrap();
+        job
     }
 
     /// Submits a job, waits for its end and gives its record.
@@ -156,11 +234,34 @@ impl TestApp {
     }
 }
 
+fn store_url(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join("polyhead.db").display())
+}
+
+/// Why a server does not start.
+pub async fn refusal(
+    folder: &Path,
+    model: ModelConfig,
+    change: impl FnOnce(&mut Config),
+) -> String {
+    let mut config = config(folder, model);
+    change(&mut config);
+    let listening = Listening::bind(config).await.unwrap();
+    match listening.load().await {
+        Ok(_) => panic!("the server started"),
+        Err(error) => error.to_string(),
+    }
+}
+
 /// The status and the JSON body of an answer; an empty body is `null`.
 pub async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let status = response.status();
+    let content_type = response.headers().get("content-type").cloned();
     let body = response.bytes().await.unwrap();
+    if status.is_client_error() || status.is_server_error() {
+        assert_eq!(content_type.unwrap(), "application/problem+json");
+    }
     if body.is_empty() {
         return (status, Value::Null);
     }
@@ -183,6 +284,9 @@ pub fn assert_problem(
     assert_eq!(problem["code"], code, "{problem}");
     assert_eq!(problem["position"].as_str(), position, "{problem}");
     let detail = problem["detail"].as_str().unwrap();
+    // What clients of text-embeddings-inference read.
+    assert_eq!(problem["error"], detail, "{problem}");
+    assert!(problem["error_type"].is_string(), "{problem}");
     for mention in mentions {
         assert!(detail.contains(mention), "{detail:?} does not mention {mention:?}");
     }

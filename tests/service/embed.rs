@@ -1,12 +1,16 @@
-//! `/embed`: the seed's numbers, the request's options, what is refused.
+//! `/embed`: the seed's numbers and the request's options.
 
+use reqwest::Method;
 use serde_json::json;
 use tempfile::tempdir;
 
-use crate::app::{TestApp, minilm};
+use crate::app::{TestApp, assert_problem, minilm};
 
 /// The notebook printed eight decimals; sums in another order differ in the seventh.
-const TOLERANCE: f64 = 1e-5;
+const SEED_TOLERANCE: f64 = 1e-5;
+
+/// Embeddings of one text, computed in other company: single precision sums in another order.
+const COMPANY_TOLERANCE: f64 = 1e-6;
 
 #[tokio::test]
 async fn the_seeds_sentences_get_the_seeds_embeddings() {
@@ -19,13 +23,186 @@ async fn the_seeds_sentences_get_the_seeds_embeddings() {
     let inputs =
         json!(["This is the first excercise.", "I am using MiniLM L6.", "This is extremely fun."]);
     for key in ["inputs", "sentences"] {
-        let (status, embeddings) = app.post("/embed", json!({key: inputs})).await;
-        assert!(status.is_success(), "{embeddings}");
-        for (row, expected) in embeddings.as_array().unwrap().iter().zip(expected) {
-            assert_eq!(row.as_array().unwrap().len(), 384);
-            for (value, expected) in row.as_array().unwrap().iter().zip(expected) {
-                assert!((value.as_f64().unwrap() - expected).abs() < TOLERANCE, "{value}");
-            }
+        let embeddings = app.embed(json!({key: inputs})).await;
+        assert_eq!(embeddings.len(), 3);
+        for (row, expected) in embeddings.iter().zip(expected) {
+            assert_eq!(row.len(), 384);
+            assert_close(&row[..5], &expected, SEED_TOLERANCE);
         }
     }
+}
+
+#[tokio::test]
+async fn a_single_text_is_answered_as_a_list_of_one() {
+    let app = TestApp::start().await;
+    let single = app.embed(json!({"inputs": "a great film"})).await;
+    assert_eq!(single, app.embed(json!({"inputs": ["a great film"]})).await);
+    assert_eq!((single.len(), single[0].len()), (1, 32));
+}
+
+#[tokio::test]
+async fn the_root_embeds_as_the_hugging_face_client_expects() {
+    let app = TestApp::start().await;
+    let body = json!({"inputs": ["a great film", "the stock market"]});
+    let (status, answer) = app.post("/", body.clone()).await;
+    assert!(status.is_success(), "{answer}");
+    assert_eq!(answer, app.post("/embed", body).await.1);
+}
+
+#[tokio::test]
+async fn a_request_may_ask_for_the_models_own_length_or_for_length_one() {
+    let app = TestApp::start().await;
+    let embed = async |normalize| {
+        app.embed(json!({"inputs": "the film was good", "normalize": normalize})).await.remove(0)
+    };
+    let (default, unit, raw) =
+        (embed(None).await, embed(Some(true)).await, embed(Some(false)).await);
+    assert_eq!(default, unit, "the model's folder says that it normalises");
+    assert!((length(&unit) - 1.0).abs() < 1e-6, "{}", length(&unit));
+    assert!((length(&raw) - 1.0).abs() > 0.1, "{}", length(&raw));
+    let rescaled: Vec<f64> = raw.iter().map(|value| value / length(&raw)).collect();
+    assert_close(&rescaled, &unit, 1e-6);
+}
+
+#[tokio::test]
+async fn fewer_dimensions_are_the_leading_ones_scaled_anew() {
+    let app = TestApp::start().await;
+    let text = "the film was good";
+    let full = app.embed(json!({"inputs": text})).await.remove(0);
+    let short = app.embed(json!({"inputs": text, "dimensions": 8})).await.remove(0);
+    let scaled: Vec<f64> = full[..8].iter().map(|value| value / length(&full[..8])).collect();
+    assert_close(&short, &scaled, 1e-6);
+
+    let raw = json!({"inputs": text, "normalize": false});
+    let raw = app.embed(raw).await.remove(0);
+    let cut = json!({"inputs": text, "dimensions": 8, "normalize": false});
+    assert_eq!(app.embed(cut).await[0], raw[..8]);
+
+    let all = app.embed(json!({"inputs": text, "dimensions": 32})).await.remove(0);
+    assert_close(&all, &full, 1e-6);
+}
+
+#[tokio::test]
+async fn dimensions_that_the_model_does_not_have_are_refused() {
+    let app = TestApp::start().await;
+    for dimensions in [0, 33] {
+        let refused = app.post("/embed", json!({"inputs": "a", "dimensions": dimensions})).await;
+        assert_problem(&refused, 422, "invalid_dimensions", Some("dimensions"), &["1", "32"]);
+    }
+}
+
+/// Thirty words of one token each; the tiny model takes 18 and two special tokens.
+const WORDS: &str = "the a this is are was not it and of in to film stock market price good bad \
+    great dull fun very new old idea work the film was good";
+
+#[tokio::test]
+async fn a_longer_text_is_cut_at_the_end_or_where_the_request_says() {
+    let app = TestApp::start().await;
+    let words: Vec<&str> = WORDS.split(' ').collect();
+    let (head, tail) = (words[..18].join(" "), words[words.len() - 18..].join(" "));
+    let expected = app.embed(json!({"inputs": [head, tail]})).await;
+    for (direction, expected) in [
+        (None, &expected[0]),
+        (Some("Right"), &expected[0]),
+        (Some("right"), &expected[0]),
+        (Some("Left"), &expected[1]),
+        (Some("left"), &expected[1]),
+    ] {
+        let body = json!({"inputs": WORDS, "truncate": true, "truncation_direction": direction});
+        assert_close(&app.embed(body).await[0], expected, COMPANY_TOLERANCE);
+    }
+}
+
+#[tokio::test]
+async fn a_longer_text_is_refused_where_the_request_says() {
+    let app = TestApp::start().await;
+    let body = json!({"inputs": ["a film", WORDS], "truncate": false});
+    let refused = app.post("/embed", body).await;
+    assert_problem(&refused, 422, "input_too_long", Some("inputs[1]"), &["32 tokens", "20"]);
+
+    let longest: Vec<&str> = WORDS.split(' ').take(18).collect();
+    app.embed(json!({"inputs": longest.join(" "), "truncate": false})).await;
+}
+
+#[tokio::test]
+async fn a_model_that_is_not_served_is_refused_with_those_that_are() {
+    let app = TestApp::start().await;
+    let refused = app.post("/embed", json!({"inputs": "a", "model": "other"})).await;
+    assert_problem(&refused, 404, "unknown_model", Some("model"), &["\"other\"", "model"]);
+    app.embed(json!({"inputs": "a", "model": "model"})).await;
+}
+
+#[tokio::test]
+async fn the_binary_answer_holds_the_same_numbers_as_the_json_one() {
+    let app = TestApp::start().await;
+    let body = json!({"inputs": ["a great film", "the stock market", "dull"]});
+    let request = app.request(Method::POST, "/embed").json(&body);
+    let request = request.header("accept", "application/octet-stream");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/octet-stream");
+    assert_eq!(response.headers()["x-embeddings-shape"], "3,32");
+    let bytes = response.bytes().await.unwrap();
+    let binary: Vec<f32> =
+        bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    let json: Vec<Vec<f32>> = serde_json::from_value(app.post("/embed", body).await.1).unwrap();
+    assert_eq!(binary, json.concat());
+}
+
+#[tokio::test]
+async fn an_embedding_does_not_depend_on_its_companions() {
+    let app = TestApp::start().await;
+    let texts = ["fun", "the film was very good and not dull", "stock market prices are old"];
+    let together = app.embed(json!({"inputs": texts})).await;
+    for (text, together) in texts.iter().zip(&together) {
+        assert_close(&app.embed(json!({"inputs": text})).await[0], together, COMPANY_TOLERANCE);
+    }
+}
+
+#[tokio::test]
+async fn a_large_request_of_mixed_lengths_is_answered_in_order() {
+    let app = TestApp::start().await;
+    let words: Vec<&str> = WORDS.split(' ').collect();
+    // Every text differs, and neighbours differ in length.
+    let text = |index: usize| {
+        let start = index % words.len();
+        let length = 1 + index * 7 % 17;
+        let words: Vec<&str> = words.iter().cycle().skip(start).take(length).copied().collect();
+        format!("{} {index}", words.join(" "))
+    };
+    let texts: Vec<String> = (0..2048).map(text).collect();
+    let all = app.embed(json!({"inputs": texts})).await;
+    assert_eq!(all.len(), texts.len());
+    for index in (0..texts.len()).step_by(97).chain([2047]) {
+        let alone = app.embed(json!({"inputs": texts[index]})).await;
+        assert_close(&all[index], &alone[0], COMPANY_TOLERANCE);
+    }
+}
+
+#[tokio::test]
+async fn two_megabytes_of_one_word_are_one_input() {
+    let app = TestApp::start().await;
+    let embeddings = app.embed(json!({"inputs": "a".repeat(2_000_000)})).await;
+    assert_eq!(embeddings.len(), 1);
+    assert!((length(&embeddings[0]) - 1.0).abs() < 1e-6);
+}
+
+#[tokio::test]
+async fn texts_of_all_scripts_are_embedded() {
+    let app = TestApp::start().await;
+    let texts = ["日本語のテキスト", "naïve café", "👩‍👩‍👧", "a\u{0}b", "\u{202e}film", "ﬁlm"];
+    let embeddings = app.embed(json!({"inputs": texts})).await;
+    assert_eq!(embeddings.len(), texts.len());
+    assert!(embeddings.iter().flatten().all(|value| value.is_finite()));
+}
+
+#[track_caller]
+pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= tolerance, "[{index}]: {found} is not {expected}");
+    }
+}
+
+pub fn length(vector: &[f64]) -> f64 {
+    vector.iter().map(|value| value * value).sum::<f64>().sqrt()
 }

@@ -1,4 +1,17 @@
 //! The service in-process: real models, a real store, real HTTP over a port that the system chose.
 
 mod app;
+mod classify;
+mod durability;
 mod embed;
+mod fairness;
+mod health;
+mod hot_swap;
+mod jobs;
+mod limits;
+mod metrics;
+mod models;
+mod refusals;
+mod tasks;
+mod train;
+mod train_uploads;

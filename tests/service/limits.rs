@@ -1,0 +1,187 @@
+//! Limits: each with its own refusal, and after a refusal everything works.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::stream;
+use reqwest::{Body, Method, StatusCode};
+use serde_json::json;
+
+use crate::app::{TestApp, answer, assert_problem, seed_examples};
+
+fn count(count: usize) -> NonZeroUsize {
+    NonZeroUsize::new(count).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_whether_or_not_its_length_is_announced() {
+    let app = TestApp::with(|config| config.limits.body_bytes = count(1000)).await;
+    let body = json!({"inputs": "a".repeat(1000)}).to_string();
+    for route in ["/embed", "/classify"] {
+        let announced = app.send(route, "application/json", body.clone()).await;
+        assert_problem(&announced, 413, "body_too_large", None, &["1000"]);
+
+        let chunks: Vec<_> =
+            body.as_bytes().chunks(100).map(|chunk| Ok::<_, String>(chunk.to_vec())).collect();
+        let chunked = Body::wrap_stream(stream::iter(chunks));
+        let chunked = app.send(route, "application/json", chunked).await;
+        assert_problem(&chunked, 413, "body_too_large", None, &["1000"]);
+    }
+    let (status, _) = app.post("/embed", json!({"inputs": "a".repeat(980)})).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_upload_far_over_the_limit_is_refused_and_not_cut_off() {
+    let app = TestApp::start().await;
+    let body = json!({"inputs": "a".repeat(20 << 20)}).to_string();
+    let refused = app.send("/embed", "application/json", body).await;
+    assert_problem(&refused, 413, "body_too_large", None, &["8388608"]);
+}
+
+#[tokio::test]
+async fn train_has_a_body_limit_of_its_own() {
+    let app = TestApp::with(|config| {
+        config.limits.body_bytes = count(100);
+        config.limits.train_body_bytes = count(1000);
+    })
+    .await;
+    let (status, job) = app.post("/train", json!({"examples": seed_examples()})).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+    let long = json!({"examples": [{"text": "a".repeat(1000), "labels": {"topic": "Finance"}}]});
+    assert_problem(&app.post("/train", long).await, 413, "body_too_large", None, &["1000"]);
+}
+
+#[tokio::test]
+async fn more_inputs_than_allowed_are_refused() {
+    let app = TestApp::with(|config| config.limits.inputs_per_request = count(3)).await;
+    for route in ["/embed", "/classify"] {
+        let refused = app.post(route, json!({"inputs": ["a", "b", "c", "d"]})).await;
+        assert_problem(&refused, 422, "too_many_inputs", Some("inputs"), &["4", "1 to 3"]);
+    }
+    app.embed(json!({"inputs": ["a", "b", "c"]})).await;
+}
+
+#[tokio::test]
+async fn more_tokens_than_allowed_are_refused() {
+    let app = TestApp::with(|config| config.limits.tokens_per_request = count(30)).await;
+    // 20 tokens each: the model's limit, to which they are cut.
+    let long = "film ".repeat(50);
+    let refused = app.post("/embed", json!({"inputs": [long, long]})).await;
+    assert_problem(&refused, 422, "too_many_tokens", Some("inputs"), &["40", "30"]);
+    app.embed(json!({"inputs": [long]})).await;
+}
+
+#[tokio::test]
+async fn more_examples_than_allowed_are_refused() {
+    let app = TestApp::with(|config| config.limits.examples_per_job = count(4)).await;
+    let refused = app.post("/train", json!({"examples": seed_examples()})).await;
+    assert_problem(&refused, 422, "too_many_examples", Some("examples"), &["5", "1 to 4"]);
+}
+
+#[tokio::test]
+async fn more_tasks_than_allowed_are_refused() {
+    let app = TestApp::with(|config| config.limits.tasks = count(3)).await;
+    let labels = json!({"labels": ["x", "y"]});
+    assert_eq!(app.put("/heads/third", labels.clone()).await.0, StatusCode::CREATED);
+    let refused = app.put("/heads/fourth", labels.clone()).await;
+    assert_problem(&refused, 409, "too_many_tasks", None, &["3"]);
+    assert_eq!(app.put("/heads/third", labels.clone()).await.0, StatusCode::OK);
+    assert_eq!(app.delete("/heads/third").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(app.put("/heads/fourth", labels).await.0, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_crowd_cannot_make_more_tasks_than_allowed() {
+    let app = TestApp::with(|config| config.limits.tasks = count(5)).await;
+    let made = join_all((0..20).map(|number| {
+        let path = format!("/heads/task-{number}");
+        let app = &app;
+        async move { app.put(&path, json!({"labels": ["x", "y"]})).await.0 }
+    }))
+    .await;
+    let made = made.into_iter().filter(|&status| status == StatusCode::CREATED).count();
+    assert_eq!(made, 3);
+    assert_eq!(app.get("/heads").await.1["heads"].as_array().unwrap().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overfull_queue_is_refused_at_once_and_recovers() {
+    let app = TestApp::with(|config| {
+        config.batching.queue_tokens = count(200);
+        config.limits.tokens_per_request = count(200);
+    })
+    .await;
+    let body = json!({"inputs": vec!["the film was very good and not dull"; 10]});
+    let crowd = || {
+        join_all((0..100).map(|_| {
+            let request = app.request(Method::POST, "/embed").json(&body);
+            async { request.send().await.unwrap() }
+        }))
+    };
+    let mut refused = 0;
+    for response in crowd().await {
+        if response.status() == StatusCode::OK {
+            continue;
+        }
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let seconds = response.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap();
+        assert!(seconds >= 1);
+        let problem: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(problem["code"], "queue_full");
+        assert!(problem["detail"].as_str().unwrap().contains("200"), "{problem}");
+        refused += 1;
+    }
+    // A hundred requests at a time for a queue that holds one or two.
+    assert!(refused > 0);
+    let counted = format!("polyhead_requests_rejected_total{{reason=\"queue_full\"}} {refused}");
+    let metrics = app.metrics().await;
+    assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
+
+    assert_eq!(app.embed(body.clone()).await.len(), 10);
+    // What was admitted has been given back to the last token.
+    assert!(app.metrics().await.contains("polyhead_queue_tokens 0\n"));
+}
+
+#[tokio::test]
+async fn a_request_beyond_its_deadline_is_given_up() {
+    let app = TestApp::with(|config| {
+        config.limits.inputs_per_request = count(200_000);
+        config.limits.tokens_per_request = count(4_000_000);
+        config.batching.queue_tokens = count(4_000_000);
+        config.server.request_timeout = Duration::from_secs(1);
+    })
+    .await;
+    // Seconds of work: two million tokens.
+    let text = "the film was very good and not dull and the market was bad and old and new";
+    let late = app.post("/embed", json!({"inputs": vec![text; 90_000]})).await;
+    assert_problem(&late, 504, "deadline_exceeded", None, &["1s"]);
+    app.embed(json!({"inputs": "still there"})).await;
+}
+
+#[tokio::test]
+async fn labels_are_bounded_in_number_and_length() {
+    let app = TestApp::with(|config| {
+        config.limits.labels_per_task = count(3);
+        config.limits.label_bytes = count(13);
+    })
+    .await;
+    let many = app.put("/heads/many", json!({"labels": ["a", "b", "c", "d"]})).await;
+    assert_problem(&many, 422, "invalid_task", Some("labels"), &["4", "3"]);
+    let long = app.put("/heads/long", json!({"labels": ["a", "ääääääää"]})).await;
+    assert_problem(&long, 422, "invalid_task", Some("labels[1]"), &["16 bytes", "13"]);
+}
+
+#[tokio::test]
+async fn slow_clients_do_not_outlast_the_deadline() {
+    let app = TestApp::with(|config| {
+        config.server.request_timeout = Duration::from_millis(100);
+    })
+    .await;
+    // A body that never ends.
+    let body = Body::wrap_stream(stream::pending::<Result<Vec<u8>, String>>());
+    let request = app.request(Method::POST, "/embed").header("content-type", "application/json");
+    let late = answer(request.body(body)).await;
+    assert_problem(&late, 504, "deadline_exceeded", None, &["100ms"]);
+}

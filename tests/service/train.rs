@@ -1,0 +1,447 @@
+//! `/train`: what is learnt, what stays as it is, what is refused.
+
+use polyhead::config::ModelConfig;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::app::{TestApp, assert_problem, fixture, minilm, seed_examples};
+
+#[tokio::test]
+async fn the_seeds_sentences_are_learnt_by_the_defaults() {
+    let app = TestApp::on(tempdir().unwrap(), minilm(), |_| {}).await;
+    let job = app.trained(json!({"examples": seed_examples()})).await;
+    assert_eq!(job["spec"]["solver"]["name"], "lbfgs");
+    assert_eq!(job["examples"], 5);
+    assert_eq!(job["published"], json!({"topic": 1, "sentiment": 1}));
+    let last = last_epoch(&job);
+    for task in ["topic", "sentiment"] {
+        assert_eq!(last["tasks"][task]["train"]["accuracy"], 1.0, "{last}");
+        assert_eq!(last["tasks"][task]["train"]["rows"], 5);
+    }
+    assert_answers_right(&app, &seed_examples()).await;
+
+    // More examples do not make the head forget the earlier ones, though all are of one label.
+    let more = json!([
+        {"text": "Bond yields rose after the central bank's decision.", "labels": {"topic": "Finance"}},
+        {"text": "The company's shares fell by a tenth.", "labels": {"topic": "Finance"}},
+        {"text": "Investors fear a recession.", "labels": {"topic": "Finance"}},
+    ]);
+    let job = app.trained(json!({"examples": more, "mode": "extend"})).await;
+    assert_eq!(job["published"], json!({"topic": 2}));
+    assert_eq!(last_epoch(&job)["tasks"]["topic"]["train"]["rows"], 8);
+    assert_answers_right(&app, &seed_examples()).await;
+    assert_answers_right(&app, &more).await;
+
+    // A correction replaces the label that the text had before.
+    let text = "The weather ruined my mood today.";
+    let correction = json!([{"text": text, "labels": {"topic": "Technology"}}]);
+    let job = app.trained(json!({"examples": correction})).await;
+    assert_eq!(last_epoch(&job)["tasks"]["topic"]["train"]["rows"], 8);
+    assert_answers_right(&app, &correction).await;
+    let head = app.get("/heads/topic").await.1;
+    assert_eq!((&head["version"], &head["examples"]), (&json!(3), &json!(8)));
+
+    let adam = json!({"examples": seed_examples(), "solver": "adam", "mode": "replace"});
+    let job = app.trained(adam).await;
+    assert_answers_right(&app, &seed_examples()).await;
+    assert_eq!(last_epoch(&job)["tasks"]["topic"]["train"]["rows"], 5);
+}
+
+#[tokio::test]
+async fn the_seeds_own_loop_shows_the_seeds_behaviour() {
+    let raw = ModelConfig { normalize: Some(false), ..minilm() };
+    let app = TestApp::on(tempdir().unwrap(), raw, |config| {
+        config.training.serve_untrained = true;
+    })
+    .await;
+    let before = answers(&app).await;
+    let job = app
+        .trained(json!({
+            "examples": seed_examples(), "mode": "replace",
+            "solver": "adam", "learning_rate": 2e-5, "epochs": 3, "batch_size": 5,
+        }))
+        .await;
+    let losses: Vec<f64> =
+        epochs(&job).iter().map(|epoch| epoch["loss"].as_f64().unwrap()).collect();
+    assert_eq!(losses.len(), 3);
+    for pair in losses.windows(2) {
+        let decrease = pair[0] - pair[1];
+        assert!((0.0015..0.003).contains(&decrease), "{losses:?}");
+    }
+    for epoch in epochs(&job) {
+        let tasks = &epoch["tasks"];
+        let sum: f64 = ["topic", "sentiment"]
+            .map(|task| tasks[task]["train"]["loss"].as_f64().unwrap())
+            .iter()
+            .sum();
+        assert!((sum - epoch["loss"].as_f64().unwrap()).abs() < 1e-12, "{epoch}");
+    }
+    // A weight moves by at most 3 × 2e-5.
+    for (before, after) in before.iter().zip(answers(&app).await) {
+        assert!((before - after).abs() < 0.01, "{before} {after}");
+    }
+}
+
+#[tokio::test]
+async fn both_solvers_report_every_task_after_every_epoch() {
+    let app = TestApp::start().await;
+    for solver in [json!("adam"), json!("lbfgs")] {
+        let job = app
+            .trained(json!({
+                "examples": seed_examples(), "mode": "replace", "solver": solver, "epochs": 7,
+            }))
+            .await;
+        let epochs = epochs(&job);
+        assert!((1..=7).contains(&epochs.len()), "{job}");
+        for (index, epoch) in epochs.iter().enumerate() {
+            assert_eq!(epoch["epoch"], index + 1);
+            assert!(epoch["loss"].is_f64());
+            for task in ["topic", "sentiment"] {
+                let scores = &epoch["tasks"][task]["train"];
+                assert!(scores["loss"].is_f64(), "{epoch}");
+                assert!(scores["accuracy"].is_f64(), "{epoch}");
+                assert_eq!(scores["rows"], 5);
+            }
+        }
+        let losses: Vec<f64> = epochs.iter().map(|epoch| epoch["loss"].as_f64().unwrap()).collect();
+        assert!(losses[0] > losses[losses.len() - 1], "{losses:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_share_of_the_examples_may_be_held_out_and_is_scored() {
+    let app = TestApp::start().await;
+    let examples: Vec<Value> = (0..40)
+        .map(|number| {
+            let label = if number % 2 == 0 { "Negative" } else { "Positive" };
+            json!({"text": format!("the film {number}"), "labels": {"sentiment": label}})
+        })
+        .collect();
+    let job = app.trained(json!({"examples": examples, "validation": 0.25})).await;
+    for epoch in epochs(&job) {
+        let task = &epoch["tasks"]["sentiment"];
+        assert_eq!((&task["train"]["rows"], &task["validation"]["rows"]), (&json!(30), &json!(10)));
+        assert!(task["validation"]["loss"].is_f64(), "{task}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_job_twice_gives_the_same_weights() {
+    let app = TestApp::start().await;
+    let body = json!({"examples": seed_examples(), "mode": "replace", "solver": "adam", "seed": 7});
+    app.trained(body.clone()).await;
+    let first = answers(&app).await;
+    app.trained(body).await;
+    assert_eq!(answers(&app).await, first);
+}
+
+#[tokio::test]
+async fn examples_may_carry_labels_for_some_tasks_only() {
+    let app = TestApp::start().await;
+    let job = app
+        .trained(json!({"examples": [
+            {"text": "the stock market", "labels": {"topic": "Finance"}},
+            {"text": "a great film", "labels": {"topic": "Entertainment", "sentiment": "Positive"}},
+            {"text": "a dull film", "labels": {"sentiment": "Negative"}},
+        ]}))
+        .await;
+    for task in ["topic", "sentiment"] {
+        assert_eq!(last_epoch(&job)["tasks"][task]["train"]["rows"], 2);
+        assert_eq!(app.get(&format!("/heads/{task}")).await.1["examples"], 2);
+    }
+}
+
+#[tokio::test]
+async fn with_everything_frozen_a_job_only_evaluates() {
+    let app = TestApp::start().await;
+    app.trained(json!({"examples": seed_examples()})).await;
+    let (before, heads) = (answers(&app).await, app.get("/heads").await);
+    let job = app
+        .trained(json!({
+            "examples": [
+                {"text": "good", "labels": {"topic": "Finance", "sentiment": "Negative"}},
+            ],
+            "freeze": ["encoder", "topic", "sentiment"],
+        }))
+        .await;
+    assert_eq!(epochs(&job).len(), 1);
+    assert_eq!(job["published"], json!({}));
+    for task in ["topic", "sentiment"] {
+        assert_eq!(last_epoch(&job)["tasks"][task]["train"]["rows"], 1);
+    }
+    assert_eq!(answers(&app).await, before);
+    assert_eq!(app.get("/heads").await, heads, "no version moves, no example is kept");
+}
+
+#[tokio::test]
+async fn a_frozen_head_stays_as_it_is_while_others_learn() {
+    let app = TestApp::start().await;
+    app.trained(json!({"examples": seed_examples()})).await;
+    let before = app.classify(json!({"inputs": TEXTS})).await;
+    for freeze in [json!(["encoder", "topic"]), json!("encoder, topic")] {
+        let job = app
+            .trained(json!({
+                "examples": [
+                    {"text": "good", "labels": {"topic": "Finance", "sentiment": "Positive"}},
+                    {"text": "bad", "labels": {"topic": "Finance", "sentiment": "Negative"}},
+                ],
+                "freeze": freeze,
+            }))
+            .await;
+        assert_eq!(job["published"].as_object().unwrap().keys().collect::<Vec<_>>(), ["sentiment"]);
+        let scored = &last_epoch(&job)["tasks"];
+        assert_eq!(scored["topic"]["train"]["rows"], 2, "a frozen task is evaluated: {scored}");
+    }
+    let after = app.classify(json!({"inputs": TEXTS})).await;
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before["topic"], after["topic"]);
+        assert_eq!(after["sentiment"]["version"], 3);
+        assert_ne!(before["sentiment"]["scores"], after["sentiment"]["scores"]);
+    }
+    assert_eq!(app.get("/heads/topic").await.1["examples"], 5);
+    assert_eq!(app.get("/heads/sentiment").await.1["examples"], 7);
+}
+
+#[tokio::test]
+async fn what_cannot_be_frozen_is_refused() {
+    let app = TestApp::start().await;
+    for freeze in [json!([]), json!(["topic"])] {
+        let body = json!({"examples": seed_examples(), "freeze": freeze});
+        let refused = app.post("/train", body).await;
+        let mentions = &["encoder", "not supported yet"];
+        assert_problem(&refused, 422, "encoder_not_frozen", Some("freeze"), mentions);
+    }
+    let body = json!({"examples": seed_examples(), "freeze": ["encoder", "colour"]});
+    let refused = app.post("/train", body).await;
+    let mentions = &["\"colour\"", "encoder", "sentiment", "topic"];
+    assert_problem(&refused, 422, "unknown_task", Some("freeze[1]"), mentions);
+}
+
+#[tokio::test]
+async fn examples_that_cannot_be_learnt_from_are_refused_with_their_place() {
+    let app = TestApp::with(|config| {
+        config.models.insert("other".to_owned(), fixture("cls"));
+        let mut colour = crate::app::task(&["red", "green"]);
+        colour.model = Some("other".to_owned());
+        config.tasks.insert("colour".to_owned(), colour);
+    })
+    .await;
+    let good = json!({"text": "a", "labels": {"topic": "Finance"}});
+    for (second, code, position, mentions) in [
+        (
+            json!({"text": "b", "labels": {"mood": "Good"}}),
+            "unknown_task",
+            "examples[1].labels.mood",
+            ["\"mood\"", "topic"],
+        ),
+        (
+            json!({"text": "b", "labels": {"topic": "Sport"}}),
+            "unknown_label",
+            "examples[1].labels.topic",
+            ["\"Sport\"", "Finance, Entertainment, Technology"],
+        ),
+        (
+            json!({"text": "b", "labels": {"topic": "finance"}}),
+            "unknown_label",
+            "examples[1].labels.topic",
+            ["\"finance\"", "Finance"],
+        ),
+        (
+            json!({"text": "a", "labels": {"topic": "Technology"}}),
+            "conflicting_labels",
+            "examples[1].labels.topic",
+            ["examples[0]", "Technology"],
+        ),
+        (
+            json!({"text": "b", "labels": {"colour": "red"}}),
+            "mixed_models",
+            "examples[1].labels.colour",
+            ["other", "one model"],
+        ),
+        (
+            json!({"text": " ", "labels": {"topic": "Finance"}}),
+            "empty_text",
+            "examples[1].text",
+            ["empty", "visible"],
+        ),
+        (json!({"text": "b", "labels": {}}), "no_labels", "examples[1].labels", ["label", "task"]),
+        (
+            json!({"text": 3, "labels": {"topic": "Finance"}}),
+            "invalid_request",
+            "examples[1].text",
+            ["3", "string"],
+        ),
+        (
+            json!({"text": "b", "labels": {"topic": 3}}),
+            "invalid_request",
+            "examples[1].labels.topic",
+            ["3", "string"],
+        ),
+        (
+            json!({"text": "b", "labels": ["Finance"]}),
+            "invalid_request",
+            "examples[1].labels",
+            ["sequence", "map"],
+        ),
+    ] {
+        let refused = app.post("/train", json!({"examples": [good, second]})).await;
+        assert_problem(&refused, 422, code, Some(position), &mentions);
+    }
+    let nul = json!({"text": "b\u{0}", "labels": {"topic": "Technology"}});
+    let refused = app.post("/train", json!({"examples": [good, nul]})).await;
+    assert_eq!((refused.0.as_u16(), &refused.1["code"]), (422, &json!("nul_character")));
+    assert!(refused.1.to_string().contains("examples[1]"), "{}", refused.1);
+
+    let only = app.post("/train", json!({"examples": [good]})).await;
+    assert_problem(&only, 422, "single_class", Some("examples"), &["topic", "Finance", "2"]);
+    let none = app.post("/train", json!({"examples": []})).await;
+    assert_problem(&none, 422, "no_examples", Some("examples"), &["no examples"]);
+    let none = app.post("/train", json!({})).await;
+    assert_problem(&none, 422, "no_examples", Some("examples"), &["no examples"]);
+    assert_eq!(app.get("/train").await.1["jobs"], json!([]), "nothing was accepted");
+}
+
+#[tokio::test]
+async fn an_example_that_is_repeated_counts_once() {
+    let app = TestApp::start().await;
+    let examples = [seed_examples(), seed_examples()];
+    let examples: Vec<Value> =
+        examples.iter().flat_map(|examples| examples.as_array().unwrap().clone()).collect();
+    let job = app.trained(json!({"examples": examples})).await;
+    assert_eq!(last_epoch(&job)["tasks"]["topic"]["train"]["rows"], 5);
+    assert_eq!(app.get("/heads/topic").await.1["examples"], 5);
+}
+
+#[tokio::test]
+async fn settings_that_are_out_of_range_are_refused_with_what_is_allowed() {
+    let app = TestApp::start().await;
+    for (solver, setting, value, allowed) in [
+        ("adam", "learning_rate", json!(-1.0), "greater than 0"),
+        ("adam", "learning_rate", json!(0), "greater than 0"),
+        ("adam", "batch_size", json!(0), "at least 1"),
+        ("adam", "epochs", json!(0), "at least 1"),
+        ("adam", "l2", json!(-1.0), "at least 0"),
+        ("lbfgs", "epochs", json!(0), "at least 1"),
+        ("lbfgs", "l2", json!(-1), "at least 0"),
+        ("lbfgs", "l2", json!(1e300), "at most 1e12"),
+        ("lbfgs", "learning_rate", json!(0.1), "adam"),
+        ("lbfgs", "batch_size", json!(5), "adam"),
+        ("adam", "validation", json!(1.0), "below 1"),
+        ("lbfgs", "validation", json!(-0.1), "at least 0"),
+    ] {
+        let body = json!({"examples": seed_examples(), "solver": solver, setting: value});
+        let refused = app.post("/train", body).await;
+        assert_problem(&refused, 422, "invalid_option", Some(setting), &[setting, allowed]);
+    }
+    for (setting, value, mention) in [
+        ("solver", json!("sgd"), "lbfgs"),
+        ("mode", json!("append"), "replace"),
+        ("epochs", json!(-3), "-3"),
+        ("epochs", json!(2.5), "2.5"),
+        ("epochs", json!(5_000_000_000_u64), "5000000000"),
+        ("learning_rate", json!("fast"), "fast"),
+        ("seed", json!(-1), "-1"),
+        ("freeze", json!(3), "a list of names"),
+    ] {
+        let body = json!({"examples": seed_examples(), setting: value});
+        let refused = app.post("/train", body).await;
+        assert_problem(&refused, 422, "invalid_request", Some(setting), &[mention]);
+    }
+    assert_eq!(app.get("/train").await.1["jobs"], json!([]), "nothing was accepted");
+}
+
+#[tokio::test]
+async fn a_fit_that_diverges_fails_with_the_reason_and_changes_nothing() {
+    let app = TestApp::start().await;
+    app.trained(json!({"examples": seed_examples()})).await;
+    let (before, heads) = (answers(&app).await, app.get("/heads").await);
+    let job = app
+        .train(json!({"examples": seed_examples(), "solver": "adam", "learning_rate": 1e30}))
+        .await;
+    assert_eq!(job["state"], "failed", "{job}");
+    let reason = job["reason"].as_str().unwrap();
+    assert!(reason.contains("lower learning rate"), "{reason}");
+    assert_eq!(job["published"], json!({}));
+    assert_eq!(answers(&app).await, before);
+    assert_eq!(app.get("/heads").await, heads);
+    app.trained(json!({"examples": seed_examples()})).await;
+}
+
+#[tokio::test]
+async fn extending_refits_on_all_kept_examples_and_replacing_drops_them() {
+    let app = TestApp::start().await;
+    app.trained(json!({"examples": seed_examples()})).await;
+    let more = json!([
+        {"text": "a very good idea", "labels": {"sentiment": "Positive"}},
+        {"text": "a very bad idea", "labels": {"sentiment": "Negative"}},
+    ]);
+    let job = app.trained(json!({"examples": more, "mode": "extend"})).await;
+    assert_eq!(last_epoch(&job)["tasks"]["sentiment"]["train"]["rows"], 7);
+    assert_eq!(job["published"], json!({"sentiment": 2}), "the other task had nothing new");
+    assert_eq!(app.get("/heads/topic").await.1["examples"], 5);
+
+    let job = app.trained(json!({"examples": more, "mode": "replace"})).await;
+    assert_eq!(last_epoch(&job)["tasks"]["sentiment"]["train"]["rows"], 2);
+    assert_eq!(app.get("/heads/sentiment").await.1["examples"], 2);
+    assert_eq!(app.get("/heads/topic").await.1["examples"], 5, "only what was trained is dropped");
+}
+
+#[tokio::test]
+async fn a_failed_job_leaves_no_examples_behind() {
+    let app = TestApp::start().await;
+    let job = app
+        .train(json!({"examples": seed_examples(), "solver": "adam", "learning_rate": 1e30}))
+        .await;
+    assert_eq!(job["state"], "failed");
+    assert_eq!(app.get("/heads/topic").await.1["examples"], 0);
+}
+
+#[tokio::test]
+async fn a_task_that_is_removed_while_a_job_waits_fails_the_job_with_the_reason() {
+    let app = TestApp::start().await;
+    app.put("/heads/colour", json!({"labels": ["red", "blue"]})).await;
+    let running = app.train_for_ever().await;
+    let waiting = app
+        .submit(json!({"examples": [
+            {"text": "a", "labels": {"colour": "red"}}, {"text": "b", "labels": {"colour": "blue"}},
+        ]}))
+        .await;
+    app.delete("/heads/colour").await;
+    app.delete(&format!("/train/{running}")).await;
+    let job = app.ended(&waiting).await;
+    assert_eq!(job["state"], "failed");
+    let reason = job["reason"].as_str().unwrap();
+    assert!(reason.contains("colour") && reason.contains("removed"), "{reason}");
+}
+
+pub fn epochs(job: &Value) -> &Vec<Value> {
+    job["epochs"].as_array().unwrap()
+}
+
+fn last_epoch(job: &Value) -> &Value {
+    epochs(job).last().unwrap()
+}
+
+const TEXTS: [&str; 3] = ["the stock market", "a great film", "a very dull idea"];
+
+/// Every probability that the live heads give for a few texts.
+async fn answers(app: &TestApp) -> Vec<f64> {
+    let results = app.classify(json!({"inputs": TEXTS})).await;
+    let answers = results.iter().flat_map(|result| result.as_object().unwrap().values());
+    let mut probabilities = Vec::new();
+    for answer in answers {
+        let mut scores: Vec<&Value> = answer["scores"].as_array().unwrap().iter().collect();
+        scores.sort_by_key(|score| score["label"].as_str().unwrap());
+        probabilities.extend(scores.iter().map(|score| score["score"].as_f64().unwrap()));
+    }
+    probabilities
+}
+
+async fn assert_answers_right(app: &TestApp, examples: &Value) {
+    for example in examples.as_array().unwrap() {
+        let answer = app.classify(json!({"inputs": example["text"]})).await.remove(0);
+        for (task, label) in example["labels"].as_object().unwrap() {
+            assert_eq!(&answer[task]["label"], label, "{example}");
+        }
+    }
+}
