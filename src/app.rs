@@ -15,11 +15,11 @@ use crate::encoder::folder::Overrides;
 use crate::encoder::session::Runtime;
 use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec};
 use crate::heads::live::{LiveHeads, LiveTask};
-use crate::heads::{HeadVersion, InitialSeed, Task, VersionError};
+use crate::heads::{HeadVersion, InitialSeed, VersionError};
 use crate::http::{self, AppState, Parts, gate, listener};
 use crate::metrics::Metrics;
 use crate::readiness::{Phase, Readiness};
-use crate::store::{Recovery, Store, StoreError};
+use crate::store::{Recovery, Store, StoreError, StoredVersion};
 use crate::training::worker::Trainer;
 
 /// How long the store may take to close after the grace time.
@@ -34,10 +34,6 @@ pub enum AppError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Version(#[from] VersionError),
-    #[error(
-        "task {task:?} is on model {model:?}, which is not in the configuration; serve it again or remove the task"
-    )]
-    TaskWithoutModel { task: String, model: String },
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("{0}")]
@@ -223,25 +219,44 @@ async fn declare_tasks(config: &Config, store: &Store) -> Result<(), AppError> {
     Ok(())
 }
 
-/// The stored tasks with their live versions, or with seeded heads where none was published.
+/// The stored tasks with their live versions, or with seeded heads where none was published, or where
+/// the one that was belongs to another encoder. A task whose model is not served stays in the store.
 async fn load_heads(
     store: &Store,
     encoders: &BTreeMap<String, Arc<Encoder>>,
 ) -> Result<Vec<LiveTask>, AppError> {
-    let mut versions: BTreeMap<String, _> =
+    let mut versions: BTreeMap<String, StoredVersion> =
         store.live_versions().await?.into_iter().map(|v| (v.info.task.clone(), v)).collect();
-    let load = |task: Task| {
-        let encoder = encoders.get(&task.model).ok_or_else(|| AppError::TaskWithoutModel {
-            task: task.name.clone(),
-            model: task.model.clone(),
-        })?;
-        let version = match versions.remove(&task.name) {
-            Some(stored) => HeadVersion::restored(&task, stored, encoder.info())?,
-            None => HeadVersion::untrained(&task, encoder.info(), InitialSeed::default()),
+    let mut heads = Vec::new();
+    for task in store.tasks().await? {
+        let Some(encoder) = encoders.get(&task.model) else {
+            tracing::warn!(
+                task = task.name,
+                model = task.model,
+                "left out: its model is not served"
+            );
+            continue;
         };
-        Ok(LiveTask { task, version })
-    };
-    store.tasks().await?.into_iter().map(load).collect()
+        let info = encoder.info();
+        let untrained = || HeadVersion::untrained(&task, info, InitialSeed::default());
+        let (version, mismatched) = match versions.remove(&task.name) {
+            None => (untrained(), None),
+            Some(stored) if stored.info.encoder == info.fingerprint => {
+                (HeadVersion::restored(stored)?, None)
+            }
+            Some(StoredVersion { info: stored, .. }) => {
+                tracing::error!(
+                    task = task.name,
+                    version = stored.version,
+                    model = task.model,
+                    "the head was fit on another encoder and does not answer until it is trained again"
+                );
+                (untrained(), Some(stored.version))
+            }
+        };
+        heads.push(LiveTask { task, version, mismatched });
+    }
+    Ok(heads)
 }
 
 async fn recover_jobs(config: &Config, store: &Store) -> Result<(), AppError> {

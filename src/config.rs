@@ -118,6 +118,8 @@ pub struct LimitsConfig {
     /// Bytes of a body of `/train`.
     pub train_body_bytes: NonZeroUsize,
     pub examples_per_job: NonZeroUsize,
+    /// Each of them is recorded.
+    pub epochs_per_job: NonZeroUsize,
     pub tasks: NonZeroUsize,
     /// At least 2.
     pub labels_per_task: NonZeroUsize,
@@ -142,7 +144,7 @@ pub struct TrainingConfig {
     pub serve_untrained: bool,
 }
 
-/// What becomes of a job that was running when the server stopped.
+/// What becomes of a job that was running when the server was killed or crashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRestart {
@@ -180,7 +182,7 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// The fastest that keeps cosine ≥ 0.9999 to `fp32` on this machine.
+    /// What the weights' file holds: safetensors run as `fp32`, an ONNX export as it is.
     #[default]
     Auto,
     Fp32,
@@ -337,9 +339,10 @@ impl Default for LimitsConfig {
         Self {
             body_bytes: count::<{ 8 << 20 }>(),
             inputs_per_request: count::<2_048>(),
-            tokens_per_request: count::<262_144>(),
+            tokens_per_request: count::<131_072>(),
             train_body_bytes: count::<{ 64 << 20 }>(),
             examples_per_job: count::<100_000>(),
+            epochs_per_job: count::<10_000>(),
             tasks: count::<256>(),
             labels_per_task: count::<1_024>(),
             label_bytes: count::<256>(),

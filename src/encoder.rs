@@ -268,22 +268,21 @@ impl Encoder {
         options: EmbedOptions,
     ) -> Result<Embeddings, EncodeError> {
         let finish = self.finish(options)?;
-        let most = texts.iter().map(|text| self.model().tokenizer.most_tokens(text)).sum();
+        let estimate = texts.iter().map(|text| self.model().tokenizer.estimate(text)).sum();
         // Training is bounded by its own, one job and one chunk at a time; it must not fail because
-        // clients are busy.
+        // clients are busy, nor for limits that are meant for them.
         let mut admission = match options.class {
             Class::Training => None,
-            Class::Interactive | Class::Bulk => Some(self.batcher.admit(most)?),
+            Class::Interactive | Class::Bulk => Some(self.batcher.admit(estimate)?),
         };
-        self.metrics.queue_tokens.set(self.batcher.admitted() as i64);
         let sentences = self.tokenize(texts, options.truncation).await?;
         let tokens = sentences.iter().map(Vec::len).sum();
-        if tokens > self.tokens_per_request {
-            let allowed = self.tokens_per_request;
-            return Err(EncodeError::TooManyTokens { tokens, allowed });
-        }
         if let Some(admission) = &mut admission {
-            admission.shrink_to(tokens);
+            let allowed = self.tokens_per_request;
+            if tokens > allowed {
+                return Err(EncodeError::TooManyTokens { tokens, allowed });
+            }
+            admission.correct_to(tokens)?;
         }
         let width = self.info.dimensions;
         let (request, answer) =
@@ -291,8 +290,12 @@ impl Encoder {
         self.batcher.submit(request)?;
         let values = answer.await.map_err(|_| EncodeError::Stopped)??;
         drop(admission);
-        self.metrics.queue_tokens.set(self.batcher.admitted() as i64);
         Ok(finish.apply(Embeddings { values, width, tokens }))
+    }
+
+    /// Tokens of all models that are admitted and not yet answered.
+    pub fn admitted_tokens(&self) -> usize {
+        self.batcher.admitted()
     }
 
     fn model(&self) -> &Model {

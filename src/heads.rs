@@ -32,15 +32,13 @@ pub struct HeadVersion {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InitialSeed(pub u64);
 
-/// Why a stored version cannot answer.
+/// The weights of a stored version cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum VersionError {
-    #[error(
-        "version {version} of task {task:?} was fit on another encoder (fingerprint {found}) than model {model:?} has now ({expected}); serve the former model or remove the task"
-    )]
-    OtherEncoder { task: String, version: i64, model: String, found: String, expected: String },
-    #[error("version {version} of task {task:?} cannot be read: {source}")]
-    Unreadable { task: String, version: i64, source: HeadError },
+#[error("version {version} of task {task:?} cannot be read: {source}")]
+pub struct VersionError {
+    task: String,
+    version: i64,
+    source: HeadError,
 }
 
 impl HeadVersion {
@@ -63,29 +61,13 @@ impl HeadVersion {
         }
     }
 
-    /// A version as the store keeps it, for the encoder that is loaded now.
-    pub fn restored(
-        task: &Task,
-        stored: StoredVersion,
-        encoder: &ModelInfo,
-    ) -> Result<HeadVersion, VersionError> {
+    /// A version as the store keeps it.
+    pub fn restored(stored: StoredVersion) -> Result<HeadVersion, VersionError> {
         let StoredVersion { info, weights } = stored;
-        if info.encoder != encoder.fingerprint {
-            return Err(VersionError::OtherEncoder {
-                task: info.task,
-                version: info.version,
-                model: task.model.clone(),
-                found: info.encoder,
-                expected: encoder.fingerprint.clone(),
-            });
+        match Head::from_bytes(&weights) {
+            Ok(head) => Ok(HeadVersion::published(info, head)),
+            Err(source) => Err(VersionError { task: info.task, version: info.version, source }),
         }
-        let (task, version) = (info.task.clone(), info.version);
-        let head = Head::from_bytes(&weights).map_err(|source| VersionError::Unreadable {
-            task,
-            version,
-            source,
-        })?;
-        Ok(HeadVersion::published(info, head))
     }
 
     /// A version that the store has just made durable, with the weights that it was given.

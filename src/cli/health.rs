@@ -1,14 +1,21 @@
 //! `polyhead health`: a container's health check without a shell or curl.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::config::{self, Config};
+
 /// Ask a running server whether it is ready; status 0 if it is.
 #[derive(Debug, clap::Args)]
 pub struct Health {
-    #[arg(long, default_value = "http://127.0.0.1:8080/readyz")]
-    url: String,
+    /// Without it, /readyz at the address of the configuration and the environment.
+    #[arg(long)]
+    url: Option<String>,
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// Shorter than any orchestrator's own limit, so that the answer is ours.
@@ -23,11 +30,25 @@ impl Health {
             .proxy(None)
             .build()
             .into();
-        let url = &self.url;
+        let url = &match self.url {
+            Some(url) => url,
+            None => own_address(self.config.as_deref())?,
+        };
         let answer = agent.get(url).call().with_context(|| format!("{url} does not answer"))?;
         if !answer.status().is_success() {
             bail!("{url} answers {}", answer.status());
         }
         Ok(())
     }
+}
+
+/// Where a server with this configuration is asked from the same machine.
+fn own_address(config: Option<&Path>) -> anyhow::Result<String> {
+    let mut address = Config::load(config, config::variables())?.server.listen;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Ok(format!("http://{address}/readyz"))
 }

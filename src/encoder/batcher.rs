@@ -408,8 +408,7 @@ mod tests {
         let (second, _second) = request(Class::Bulk, Company::Shared, &[9, 9]);
         batcher.submit(first).unwrap();
         batcher.submit(second).unwrap();
-        let order: Vec<usize> =
-            drain(&batcher).iter().map(MicroBatch::longest).collect();
+        let order: Vec<usize> = drain(&batcher).iter().map(MicroBatch::longest).collect();
         assert_eq!(order, [10, 9, 10, 9]);
     }
 

@@ -90,6 +90,10 @@ pub enum FolderError {
     #[error("{} is not valid: {source}", path.display())]
     Parse { path: PathBuf, source: serde_json::Error },
     #[error(
+        "{} has the module {kind:?}, which is not supported; allowed: Transformer, Pooling, Normalize", path.display()
+    )]
+    UnsupportedModule { path: PathBuf, kind: String },
+    #[error(
         "{} asks for a pooling that is not supported; allowed: mean or cls (one of them; `pooling` in the config overrides the file)",
         .0.display()
     )]
@@ -231,7 +235,18 @@ fn prompts(path: &Path) -> Result<BTreeMap<String, String>, FolderError> {
 }
 
 fn modules_of(path: &Path) -> Result<Vec<ModuleEntry>, FolderError> {
-    Ok(optional(path.join("modules.json"))?.unwrap_or_default())
+    let file = path.join("modules.json");
+    let modules: Vec<ModuleEntry> = optional(file.clone())?.unwrap_or_default();
+    let known = ["Transformer", "Pooling", "Normalize"];
+    let is_known = |module: &&ModuleEntry| {
+        module.kind.rsplit('.').next().is_some_and(|kind| known.contains(&kind))
+    };
+    match modules.iter().find(|module| !is_known(module)) {
+        Some(unknown) => {
+            Err(FolderError::UnsupportedModule { path: file, kind: unknown.kind.clone() })
+        }
+        None => Ok(modules),
+    }
 }
 
 fn max_seq_length(
@@ -353,6 +368,13 @@ mod tests {
         let max_pooling = ("1_Pooling/config.json", r#"{"pooling_mode_max_tokens": true}"#);
         let pooling = open(&folder(&[("model.onnx", ""), max_pooling])).unwrap_err();
         assert!(pooling.to_string().contains("mean or cls"), "{pooling}");
+
+        let dense = (
+            "modules.json",
+            r#"[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#,
+        );
+        let module = open(&folder(&[("model.onnx", ""), dense])).unwrap_err();
+        assert!(module.to_string().contains("models.Dense"), "{module}");
 
         let long = ("sentence_bert_config.json", r#"{"max_seq_length": 65}"#);
         let too_long = open(&folder(&[("model.onnx", ""), long])).unwrap_err();

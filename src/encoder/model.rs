@@ -1,5 +1,6 @@
 //! A model read from its folder, ready for the workers to open.
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Precision, Provider};
@@ -20,7 +21,7 @@ pub struct ModelSpec {
 }
 
 /// A serialized ONNX graph. Only opening a session needs it; it is large and not kept.
-pub(crate) type Graph = Vec<u8>;
+pub(crate) type Graph = Bytes;
 
 /// A model in memory, less its graph.
 pub(crate) struct Model {
@@ -56,10 +57,10 @@ impl Model {
         let fingerprint = fingerprint(&weights, &folder)?;
         let graph = match folder.weights {
             Weights::Safetensors(_) => export(&folder, &weights, spec)?,
-            Weights::Onnx(_) => weights,
+            Weights::Onnx(_) => weights.into(),
         };
         let summary =
-            onnx::inspect(graph.as_slice()).map_err(|source| unusable(spec, &folder, source))?;
+            onnx::inspect(graph.clone()).map_err(|source| unusable(spec, &folder, source))?;
         check_precision(spec, &folder.weights, summary.precision)?;
         let model = Model {
             name: spec.name.clone(),
@@ -79,8 +80,11 @@ fn export(folder: &ModelFolder, weights: &[u8], spec: &ModelSpec) -> Result<Grap
     let pooling = folder.pooling.ok_or_else(|| LoadError::NoPooling(spec.name.clone()))?;
     let config = read(&folder.path.join("config.json"))?;
     // Not normalised: requests and heads may want the raw vectors, and scaling is cheap.
-    onnx::export_bert(&config, weights, ExportOptions { pooling, normalize: false })
-        .map_err(|source| unusable(spec, folder, source))
+    let options = ExportOptions { pooling, normalize: false };
+    match onnx::export_bert(&config, weights, options) {
+        Ok(graph) => Ok(graph.into()),
+        Err(source) => Err(unusable(spec, folder, source)),
+    }
 }
 
 fn unusable(spec: &ModelSpec, folder: &ModelFolder, source: OnnxError) -> LoadError {

@@ -1,5 +1,5 @@
-//! ONNX Runtime: loading its library, opening a graph, running it. Only this module and the kernel
-//! name the `ort` crate.
+//! ONNX Runtime: loading its library, opening a graph, running it. Only this module names the `ort`
+//! crate.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -212,10 +212,14 @@ impl Session {
     }
 
     fn open_on_cuda(runtime: &Runtime, graph: &[u8]) -> Result<Session, SessionError> {
+        let unusable = |cause: String| SessionError::CudaUnusable(cause);
         let builder = builder(runtime)?
             .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
-            .map_err(|cause| SessionError::CudaUnusable(cause.message().to_owned()))?;
-        Session::commit(builder, graph, Device::Cuda)
+            .map_err(|cause| unusable(cause.message().to_owned()))?;
+        Session::commit(builder, graph, Device::Cuda).map_err(|error| match error {
+            SessionError::Runtime(cause) => unusable(cause.message().to_owned()),
+            other => other,
+        })
     }
 
     fn commit(
@@ -283,7 +287,8 @@ fn builder(runtime: &Runtime) -> Result<SessionBuilder, ort::Error> {
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
         .with_optimization_level(GraphOptimizationLevel::All)?
-        // Lengths vary: a memory pattern per shape would only grow.
+        // Lengths vary: a memory pattern per shape would only grow. The arena, which never shrinks by
+        // itself, stays on: it is as large as the largest micro-batch needs, which its budget bounds.
         .with_memory_pattern(false)?
         // ORT fuses Add + LayerNormalization into an operator that is slower on the CPU since 1.30.
         .with_disabled_optimizers("SkipLayerNormFusion")?)

@@ -14,6 +14,9 @@ use crate::metrics::{Metrics, TaskLabel};
 pub struct LiveTask {
     pub task: Task,
     pub version: HeadVersion,
+    /// The version that would answer, had it not been fit on another encoder than the one that is
+    /// loaded now. `version` is a seeded one then.
+    pub mismatched: Option<i64>,
 }
 
 /// All tasks with their live versions, as of one moment.
@@ -71,7 +74,8 @@ impl Writer<'_> {
             self.report(&version);
             let label = TaskLabel { task: version.task.clone() };
             self.heads.metrics.head_swaps.get_or_create(&label).inc();
-            *live = Arc::new(LiveTask { task: live.task.clone(), version });
+            let task = live.task.clone();
+            *live = Arc::new(LiveTask { task, version, mismatched: None });
         }
         self.swap(next);
     }

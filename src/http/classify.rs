@@ -131,6 +131,13 @@ fn select(
         let detail = format!("model {:?} has no tasks to classify by", model.name);
         return Err(Problem::invalid("no_tasks", detail).at("tasks"));
     }
+    if let Some((live, version)) = selected.iter().find_map(|live| Some((live, live.mismatched?))) {
+        let detail = format!(
+            "version {version} of task {:?} was fit on another encoder than model {:?} has now; train it again, which refits on its kept examples, or serve the former model",
+            live.task.name, live.task.model
+        );
+        return Err(Problem::conflict("encoder_mismatch", detail));
+    }
     let untrained: Vec<&str> = selected
         .iter()
         .filter(|live| !live.version.is_trained())

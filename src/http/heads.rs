@@ -23,6 +23,9 @@ pub struct HeadView {
     /// 0 while no training has published a version.
     version: i64,
     trained: bool,
+    /// The latest version, where it was fit on another encoder than the one that is loaded now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatched: Option<i64>,
     /// Examples that the store keeps for the task.
     examples: i64,
 }
@@ -113,7 +116,7 @@ async fn define(state: AppState, task: Task) -> Result<TaskChange, Problem> {
     if change != TaskChange::Unchanged {
         let info = state.encoder(Some(&task.model))?.info();
         let version = HeadVersion::untrained(&task, info, InitialSeed::default());
-        heads.put(vec![LiveTask { task, version }]);
+        heads.put(vec![LiveTask { task, version, mismatched: None }]);
     }
     Ok(change)
 }
@@ -153,6 +156,7 @@ fn view(live: &LiveTask, examples: i64) -> HeadView {
         labels: live.task.labels.clone(),
         version: live.version.version,
         trained: live.version.is_trained(),
+        mismatched: live.mismatched,
         examples,
     }
 }

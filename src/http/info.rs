@@ -56,5 +56,8 @@ pub async fn info(State(state): State<AppState>) -> impl IntoResponse {
 }
 
 pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    // All encoders share one queue. Taken here, the figure is never a stale one.
+    let queued = state.encoders.values().next().map_or(0, |encoder| encoder.admitted_tokens());
+    state.metrics.queue_tokens.set(queued as i64);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], state.metrics.encode())
 }

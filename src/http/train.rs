@@ -4,9 +4,12 @@ mod events;
 mod request;
 mod upload;
 
+use std::collections::BTreeMap;
+
 use axum::Json as Answer;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use events::events;
@@ -18,7 +21,7 @@ use crate::http::train::request::TrainRequest;
 use crate::http::{AppState, to_the_end};
 use crate::readiness::Phase;
 use crate::store::{Cancellation, JobQuery};
-use crate::training::job::{Job, JobState};
+use crate::training::job::{Job, JobSpec, JobState};
 
 /// The media types that `POST /train` takes.
 const ACCEPTED: &str = "application/json, text/csv, application/x-ndjson";
@@ -26,10 +29,40 @@ const ACCEPTED: &str = "application/json, text/csv, application/x-ndjson";
 /// A page of jobs, newest first.
 #[derive(Debug, Serialize)]
 pub struct JobList {
-    jobs: Vec<Job>,
+    jobs: Vec<JobSummary>,
     /// Give it as `before` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+}
+
+/// A job without the reports of its epochs.
+#[derive(Debug, Serialize)]
+pub struct JobSummary {
+    id: String,
+    state: JobState,
+    spec: JobSpec,
+    examples: i64,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    published: BTreeMap<String, i64>,
+    reason: Option<String>,
+}
+
+impl From<Job> for JobSummary {
+    fn from(job: Job) -> JobSummary {
+        JobSummary {
+            id: job.id,
+            state: job.state,
+            spec: job.spec,
+            examples: job.examples,
+            created_at: job.created_at,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+            published: job.published,
+            reason: job.reason,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,7 +74,7 @@ pub struct ListParameters {
     state: Option<JobState>,
 }
 
-const MOST_LISTED: u32 = 1_000;
+const MOST_LISTED: u32 = 100;
 
 fn default_limit() -> u32 {
     100
@@ -74,7 +107,7 @@ pub async fn list(
     let ListParameters { limit, before, state: wanted } = parameters;
     let jobs = state.store.jobs(&JobQuery { limit, before, state: wanted }).await?;
     let next = jobs.last().filter(|_| jobs.len() == limit as usize).map(|job| job.id.clone());
-    Ok(Answer(JobList { jobs, next }))
+    Ok(Answer(JobList { jobs: jobs.into_iter().map(JobSummary::from).collect(), next }))
 }
 
 pub async fn show(

@@ -43,7 +43,7 @@ impl Store {
         Ok(self.with_epochs(&rows).await?.pop())
     }
 
-    /// A page of jobs, newest first.
+    /// A page of jobs, newest first, without their epochs: these can be many.
     pub async fn jobs(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM jobs WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR state = $2)

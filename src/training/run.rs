@@ -7,11 +7,12 @@ use ndarray::Array2;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::Causes;
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, EmbedOptions, Encoder};
 use crate::heads::head::Head;
 use crate::heads::live::{LiveTask, Snapshot};
-use crate::heads::{HeadVersion, InitialSeed};
+use crate::heads::{HeadVersion, InitialSeed, Task};
 use crate::metrics::{Metrics, TaskLabel};
 use crate::store::{NewVersion, Store};
 use crate::training::dataset::{Dataset, Split};
@@ -57,8 +58,13 @@ impl Run<'_> {
         let tasks = self.tasks(&job.spec)?;
         let rows = self.gather(job).await?;
         let embeddings = self.embed(&rows.texts, cancel).await?;
-        let split = split(&tasks, &rows, embeddings, &job.spec).map_err(failed)?;
         let start = self.starts(&tasks, &job.spec);
+        let (labels, spec) =
+            (tasks.iter().map(|live| live.task.clone()).collect(), job.spec.clone());
+        // Copies of large arrays: nothing for the async runtime.
+        let splitting =
+            tokio::task::spawn_blocking(move || split(labels, &rows, embeddings, &spec));
+        let split = splitting.await.map_err(failed)?.map_err(failed)?;
         let heads = self.fit(job, split, start, cancel).await?;
         let trained = |(live, head): (&&LiveTask, Head)| Trained {
             version: NewVersion {
@@ -215,14 +221,13 @@ impl Rows {
 }
 
 fn split(
-    tasks: &[&LiveTask],
+    tasks: Vec<Task>,
     rows: &Rows,
     embeddings: Array2<f32>,
     spec: &JobSpec,
 ) -> Result<Split, String> {
     let mut dataset = Dataset::new(embeddings).map_err(|error| error.to_string())?;
-    for live in tasks {
-        let task = &live.task;
+    for task in tasks {
         let class = |labels: &BTreeMap<String, String>| match labels.get(&task.name) {
             None => Ok(None),
             Some(label) => match task.labels.iter().position(|known| known == label) {
@@ -244,6 +249,6 @@ fn parent(live: &LiveTask, spec: &JobSpec) -> Option<i64> {
     continued.then_some(live.version.version)
 }
 
-fn failed(cause: impl std::fmt::Display) -> RunError {
-    RunError::Failed(cause.to_string())
+fn failed(error: impl std::error::Error + 'static) -> RunError {
+    RunError::Failed(Causes(&error).to_string())
 }

@@ -84,7 +84,7 @@ impl TrainRequest {
             frozen: frozen.intersection(&tasks).cloned().collect(),
             tasks,
             mode: self.mode,
-            solver: self.solver()?,
+            solver: self.solver(limits.epochs_per_job.get())?,
             validation: self.validation()?,
             seed: self.seed,
         };
@@ -97,7 +97,11 @@ impl TrainRequest {
         Ok((spec, examples))
     }
 
-    fn solver(&self) -> Result<Solver, Problem> {
+    fn solver(&self, most_epochs: usize) -> Result<Solver, Problem> {
+        if let Some(epochs) = self.epochs.filter(|&epochs| epochs as usize > most_epochs) {
+            let detail = format!("epochs is {epochs}; allowed: 1 to {most_epochs}");
+            return Err(Problem::invalid("invalid_option", detail).at("epochs"));
+        }
         let solver = match (self.solver, Solver::default()) {
             (SolverName::Lbfgs, Solver::Lbfgs { l2, epochs }) => {
                 for (given, name) in [
