@@ -58,8 +58,8 @@ impl Model {
             Weights::Safetensors(_) => export(&folder, &weights, spec)?,
             Weights::Onnx(_) => weights,
         };
-        let summary = onnx::inspect(graph.as_slice())
-            .map_err(|source| unusable(spec, &folder, source))?;
+        let summary =
+            onnx::inspect(graph.as_slice()).map_err(|source| unusable(spec, &folder, source))?;
         check_precision(spec, &folder.weights, summary.precision)?;
         let model = Model {
             name: spec.name.clone(),
