@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -17,11 +16,14 @@ use crate::encoder::session::Runtime;
 use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec};
 use crate::heads::live::{LiveHeads, LiveTask};
 use crate::heads::{HeadVersion, InitialSeed, Task, VersionError};
-use crate::http::{self, AppState, Parts, gate};
+use crate::http::{self, AppState, Parts, gate, listener};
 use crate::metrics::Metrics;
 use crate::readiness::{Phase, Readiness};
 use crate::store::{Recovery, Store, StoreError};
 use crate::training::worker::Trainer;
+
+/// How long the store may take to close after the grace time.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// Why the server did not start or did not end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,7 @@ pub enum AppError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("{0}")]
     Fault(String),
-    #[error("requests were still in flight when the grace time of {0:?} was over")]
+    #[error("requests or a training were still in work when the grace time of {0:?} was over")]
     GraceExceeded(Duration),
 }
 
@@ -72,7 +74,7 @@ impl Listening {
         let application = Arc::new(OnceLock::new());
         let stop_serving = CancellationToken::new();
         let gate = gate::router(readiness.clone(), Arc::clone(&application));
-        let server = serve(listener, gate, stop_serving.clone());
+        let server = tokio::spawn(listener::serve(listener, gate, stop_serving.clone()));
         Ok(Listening { config, address, server, stop_serving, readiness, application })
     }
 
@@ -149,10 +151,12 @@ impl App {
         }
         stop_serving.cancel();
         let drained = drain(vec![server, trainer], grace).await;
-        state.store.close().await;
-        // Joining waits for what the workers have in hand, which is one micro-batch each.
-        if tokio::task::spawn_blocking(move || drop(engine)).await.is_err() {
-            tracing::error!("a worker thread could not be joined");
+        // What is not done by now is cut off: joining waits for no more than one micro-batch a worker.
+        let closing = tokio::time::timeout(CLOSE, state.store.close());
+        let joining = tokio::task::spawn_blocking(move || drop(engine));
+        let (closed, joined) = tokio::join!(closing, joining);
+        if closed.is_err() || joined.is_err() {
+            tracing::error!("the store could not be closed, or a worker thread not be joined");
         }
         match fault {
             Some(fault) => Err(fault),
@@ -256,21 +260,6 @@ async fn recover_jobs(config: &Config, store: &Store) -> Result<(), AppError> {
         }
     }
     Ok(())
-}
-
-fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
-    // Without it, small answers wait up to 40 ms for the client's delayed acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the listener failed");
-        }
-    })
 }
 
 /// Waits for the tasks to end, together at most for `grace`; then ends them.

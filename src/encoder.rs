@@ -47,8 +47,8 @@ pub struct EngineSettings {
     pub tokens_per_request: usize,
 }
 
-/// All loaded models and the threads that run them. Dropping it takes no more requests, lets the
-/// workers finish what is queued and joins them, which blocks.
+/// All loaded models and the threads that run them. Dropping it answers whatever is queued
+/// with [`EncodeError::Stopped`] and joins the workers, which blocks for a micro-batch at most.
 pub struct Engine {
     encoders: BTreeMap<String, Arc<Encoder>>,
     batcher: Arc<Batcher>,
@@ -246,7 +246,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.batcher.close();
+        self.batcher.abort();
         for thread in self.threads.drain(..) {
             // A worker's panic was reported as a fault.
             let _ = thread.join();

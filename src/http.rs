@@ -9,6 +9,7 @@ pub mod heads;
 pub mod health;
 pub mod info;
 pub mod inputs;
+pub mod listener;
 pub mod observe;
 pub mod parameters;
 pub mod train;

@@ -1,11 +1,11 @@
 //! Whether this process should get requests: an orchestrator's three questions, one state.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::watch;
 
 /// Where a process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Phase {
     /// Models, heads or the store are still being loaded.
     Starting,
@@ -18,24 +18,25 @@ pub enum Phase {
 
 /// The phase, shared by all who ask and the one who sets it.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness(Arc<watch::Sender<Phase>>);
 
 impl Default for Readiness {
     fn default() -> Readiness {
-        Readiness(Arc::new(AtomicU8::new(Phase::Starting as u8)))
+        Readiness(Arc::new(watch::Sender::new(Phase::Starting)))
     }
 }
 
 impl Readiness {
     pub fn phase(&self) -> Phase {
-        let phase = self.0.load(Ordering::Acquire);
-        [Phase::Starting, Phase::Ready, Phase::Draining, Phase::Failed]
-            .into_iter()
-            .find(|&known| known as u8 == phase)
-            .expect("only phases are stored")
+        *self.0.borrow()
     }
 
     pub fn enter(&self, phase: Phase) {
-        self.0.store(phase as u8, Ordering::Release);
+        self.0.send_replace(phase);
+    }
+
+    /// Changes when the phase does.
+    pub fn changes(&self) -> watch::Receiver<Phase> {
+        self.0.subscribe()
     }
 }

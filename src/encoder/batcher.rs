@@ -170,7 +170,7 @@ impl MicroBatch {
     }
 }
 
-/// The queue. All waiting is bounded: by tokens on the way in, by [`Batcher::close`] on the way out.
+/// The queue. What waits is bounded by tokens on the way in.
 pub(crate) struct Batcher {
     state: Mutex<State>,
     work: Condvar,
@@ -193,17 +193,20 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Gives back what was admitted beyond `tokens`.
-    pub fn shrink_to(&mut self, tokens: usize) {
-        let excess = self.tokens.saturating_sub(tokens);
-        self.tokens -= excess;
-        self.batcher.admitted.fetch_sub(excess, Ordering::Relaxed);
+    /// Corrects an estimate once the true number of tokens is known.
+    pub fn correct_to(&mut self, tokens: usize) -> Result<(), EncodeError> {
+        match tokens.checked_sub(self.tokens) {
+            Some(more) => self.batcher.take_tokens(more)?,
+            None => self.batcher.give_tokens(self.tokens - tokens),
+        }
+        self.tokens = tokens;
+        Ok(())
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.shrink_to(0);
+        self.batcher.give_tokens(self.tokens);
     }
 }
 
@@ -219,17 +222,24 @@ impl Batcher {
         }
     }
 
-    /// Admits a request of at most `tokens`, or refuses it at once.
+    /// Admits a request of about so many `tokens`, or refuses it at once.
     pub fn admit(self: &Arc<Self>, tokens: usize) -> Result<Admission, EncodeError> {
-        // What could never be admitted as a whole is bounded by the limits on a request; its upper
-        // bound before tokenising may be above the capacity all the same.
+        // An estimate may be above what the request will have once it is truncated.
         let tokens = tokens.min(self.capacity);
-        self.admitted
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |admitted| {
-                Some(admitted + tokens).filter(|&sum| sum <= self.capacity)
-            })
-            .map_err(|_| EncodeError::QueueFull { capacity: self.capacity })?;
+        self.take_tokens(tokens)?;
         Ok(Admission { batcher: Arc::clone(self), tokens })
+    }
+
+    fn take_tokens(&self, tokens: usize) -> Result<(), EncodeError> {
+        let fits = |admitted: usize| Some(admitted + tokens).filter(|&sum| sum <= self.capacity);
+        match self.admitted.try_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(EncodeError::QueueFull { capacity: self.capacity }),
+        }
+    }
+
+    fn give_tokens(&self, tokens: usize) {
+        self.admitted.fetch_sub(tokens, Ordering::Relaxed);
     }
 
     /// Tokens admitted and not yet answered.
@@ -243,13 +253,18 @@ impl Batcher {
         if state.closed {
             return Err(EncodeError::Stopped);
         }
-        state.classes[request.class as usize].push_back(request);
+        let class = &mut state.classes[request.class as usize];
+        // A class whose turn does not come would otherwise pile up what its callers gave up.
+        if class.len() >= FILL_CANDIDATES {
+            class.retain(|waiting| !waiting.reply.is_abandoned());
+        }
+        class.push_back(request);
         drop(state);
         self.work.notify_all();
         Ok(())
     }
 
-    /// The next micro-batch; waits for one. `None` once the queue is closed and empty.
+    /// The next micro-batch; waits for one. `None` once the queue is closed.
     pub fn next(&self) -> Option<MicroBatch> {
         let mut state = self.state();
         loop {
@@ -261,12 +276,6 @@ impl Batcher {
             }
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// Takes no more requests; those inside are still handed out.
-    pub fn close(&self) {
-        self.state().closed = true;
-        self.work.notify_all();
     }
 
     /// Takes no more requests and drops those inside, whose callers get [`EncodeError::Stopped`].
@@ -344,6 +353,11 @@ mod tests {
         Request::new(0, class, company, sentences, 1)
     }
 
+    /// All micro-batches that can be had without waiting.
+    fn drain(batcher: &Batcher) -> Vec<MicroBatch> {
+        std::iter::from_fn(|| batcher.state().take(batcher.batch_tokens)).collect()
+    }
+
     fn lengths(batch: &MicroBatch) -> Vec<usize> {
         batch.items.iter().map(|item| item.ids.len()).collect()
     }
@@ -354,8 +368,7 @@ mod tests {
         let mixed: Vec<usize> = (0..200).map(|i| 3 + i % 40).collect();
         let (request, _receiver) = request(Class::Bulk, Company::Shared, &mixed);
         batcher.submit(request).unwrap();
-        batcher.close();
-        let batches: Vec<MicroBatch> = std::iter::from_fn(|| batcher.next()).collect();
+        let batches = drain(&batcher);
         assert_eq!(batches.iter().map(|batch| batch.items.len()).sum::<usize>(), 200);
         for batch in &batches {
             let padded = batch.longest() * batch.items.len();
@@ -395,9 +408,8 @@ mod tests {
         let (second, _second) = request(Class::Bulk, Company::Shared, &[9, 9]);
         batcher.submit(first).unwrap();
         batcher.submit(second).unwrap();
-        batcher.close();
         let order: Vec<usize> =
-            std::iter::from_fn(|| batcher.next()).map(|batch| batch.longest()).collect();
+            drain(&batcher).iter().map(MicroBatch::longest).collect();
         assert_eq!(order, [10, 9, 10, 9]);
     }
 
@@ -424,8 +436,7 @@ mod tests {
         let (second, _second) = request(Class::Bulk, Company::Alone, &[5]);
         batcher.submit(first).unwrap();
         batcher.submit(second).unwrap();
-        batcher.close();
-        assert!(std::iter::from_fn(|| batcher.next()).all(|batch| batch.items.len() == 1));
+        assert!(drain(&batcher).iter().all(|batch| batch.items.len() == 1));
     }
 
     #[test]
@@ -434,8 +445,7 @@ mod tests {
         let (gone, receiver) = request(Class::Bulk, Company::Shared, &[5; 50]);
         batcher.submit(gone).unwrap();
         drop(receiver);
-        batcher.close();
-        assert!(batcher.next().is_none());
+        assert!(drain(&batcher).is_empty());
     }
 
     #[test]
@@ -443,9 +453,10 @@ mod tests {
         let batcher = Arc::new(Batcher::new(10, 100));
         let mut first = batcher.admit(60).unwrap();
         assert!(matches!(batcher.admit(50), Err(EncodeError::QueueFull { capacity: 100 })));
-        first.shrink_to(20);
+        first.correct_to(20).unwrap();
         let second = batcher.admit(80).unwrap();
         assert_eq!(batcher.admitted(), 100);
+        assert!(first.correct_to(21).is_err());
         drop((first, second));
         assert_eq!(batcher.admitted(), 0);
     }
@@ -455,8 +466,7 @@ mod tests {
         let batcher = Batcher::new(8, 100);
         let (request, receiver) = request(Class::Bulk, Company::Shared, &[2, 8, 4]);
         batcher.submit(request).unwrap();
-        batcher.close();
-        while let Some(batch) = batcher.next() {
+        for batch in drain(&batcher) {
             batch.items.iter().for_each(|item| item.deliver(&[item.ids.len() as f32]));
         }
         assert_eq!(receiver.await.unwrap().unwrap(), [2.0, 8.0, 4.0]);

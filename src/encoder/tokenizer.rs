@@ -99,10 +99,10 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The largest number of tokens that `text` can become; a bound that costs no tokenising.
-    pub fn most_tokens(&self, text: &str) -> usize {
-        // No token of a WordPiece, BPE or Unigram model is made of less than one byte.
-        (text.len() + self.special_tokens).min(self.max_tokens)
+    /// About how many tokens `text` costs, before it is tokenised. English has some four bytes a
+    /// token; what is cut off counts too, as it takes up memory and is tokenised all the same.
+    pub fn estimate(&self, text: &str) -> usize {
+        text.len() / 4 + self.special_tokens
     }
 
     /// Tokenises one text.

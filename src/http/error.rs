@@ -198,6 +198,7 @@ impl From<StoreError> for Problem {
             StoreError::UnknownTask { .. } => Problem::not_found("unknown_task", detail),
             StoreError::UnknownJob { .. } => Problem::not_found("unknown_job", detail),
             StoreError::TaskInUse { .. } => Problem::conflict("task_in_use", detail),
+            StoreError::TaskInTraining { .. } => Problem::conflict("task_in_training", detail),
             StoreError::JobState { .. } => Problem::conflict("job_ended", detail),
             StoreError::NulCharacter { .. } => Problem::invalid("nul_character", detail),
             other => Problem::internal(&Causes(&other)),

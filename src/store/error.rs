@@ -46,6 +46,10 @@ pub enum StoreError {
         "task {task:?} already has head versions or examples for model {model:?} and labels {labels:?}; delete the task first to define it otherwise"
     )]
     TaskInUse { task: String, model: String, labels: Vec<String> },
+    #[error(
+        "job {job} is to train task {task:?}; cancel it or wait for its end before the task is deleted"
+    )]
+    TaskInTraining { task: String, job: String },
     #[error("task {task:?} was defined otherwise while the job was training it")]
     TaskChanged { task: String },
     #[error("job {job} does not train task {task:?}, so it cannot publish a version of it")]
@@ -62,6 +66,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the same operation may work later: the database was busy or out of reach, and has not
+    /// refused what it was asked for.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Database { source: sqlx::Error::Database(refusal), .. } => {
+                refusal.kind() == sqlx::error::ErrorKind::Other
+            }
+            Self::Database { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(super) fn corrupt(record: impl Into<String>, cause: impl Display) -> Self {
         Self::Corrupt { record: record.into(), cause: cause.to_string() }
     }

@@ -186,7 +186,7 @@ impl Store {
 }
 
 /// Makes the transaction wait for the one before it.
-async fn take_turn(tx: &mut AnyConnection) -> Result<(), StoreError> {
+pub(super) async fn take_turn(tx: &mut AnyConnection) -> Result<(), StoreError> {
     let update = sqlx::query("UPDATE job_queue SET turn = turn + 1").execute(tx).await;
     update.during("take a turn at the queue").map(drop)
 }

@@ -5,7 +5,8 @@ use sqlx::any::AnyRow;
 
 use crate::heads::Task;
 use crate::store::error::{During, StoreError};
-use crate::store::{Store, examples, refuse_nul};
+use crate::store::queue::take_turn;
+use crate::store::{Store, examples, jobs, refuse_nul};
 
 /// What [`Store::put_task`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,10 +103,22 @@ impl Store {
     /// the same name may be defined later; its versions count from 1 again.
     ///
     /// # Errors
-    /// [`StoreError::UnknownTask`].
+    /// [`StoreError::UnknownTask`]; [`StoreError::TaskInTraining`] while a job that has not ended names
+    /// the task, which could otherwise publish what was learnt for the task that is gone.
     pub async fn delete_task(&self, name: &str) -> Result<(), StoreError> {
         const OPERATION: &str = "delete a task";
         let mut tx = self.begin(OPERATION).await?;
+        take_turn(&mut tx).await?;
+        let jobs = sqlx::query("SELECT * FROM jobs WHERE state IN ('queued', 'running')")
+            .fetch_all(&mut *tx)
+            .await
+            .during(OPERATION)?;
+        for job in &jobs {
+            let job = jobs::decode(job)?;
+            if job.spec.tasks.contains(name) {
+                return Err(StoreError::TaskInTraining { task: name.to_owned(), job: job.id });
+            }
+        }
         for delete in [
             "DELETE FROM live_versions WHERE task = $1",
             "DELETE FROM head_versions WHERE task = $1",

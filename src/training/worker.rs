@@ -130,24 +130,21 @@ impl Trainer {
     async fn work_on(&self, job: &Job, cancel: &CancellationToken, shutdown: &CancellationToken) {
         self.changed().await;
         tracing::info!(job = job.id, attempt = job.attempts, "training starts");
-        let outcome = self.train(job, cancel).await;
-        loop {
-            match self.conclude(job, &outcome, shutdown).await {
-                Ok(()) => break,
-                // Somebody else has ended it, or it cannot be published as it is.
-                Err(error) if !is_passing(&error) => {
-                    tracing::warn!(job = job.id, %error, "the job cannot be published");
-                    match self.0.store.fail(&job.id, &error.to_string()).await {
-                        Err(error) if is_passing(&error) => pause(shutdown).await,
-                        Ok(()) | Err(_) => break,
-                    }
-                }
+        let mut outcome = self.train(job, cancel).await;
+        while let Err(error) = self.conclude(job, &outcome, cancel, shutdown).await {
+            if error.is_passing() {
                 // Left running in the store, the job is settled at the next start.
-                Err(_) if shutdown.is_cancelled() => break,
-                Err(error) => {
-                    tracing::error!(job = job.id, error = %Causes(&error), "cannot record the job; trying again");
-                    pause(shutdown).await;
+                if shutdown.is_cancelled() {
+                    break;
                 }
+                tracing::error!(job = job.id, error = %Causes(&error), "cannot record the job; trying again");
+                pause(shutdown).await;
+            } else if matches!(outcome, Err(RunError::Failed(_))) {
+                tracing::error!(job = job.id, error = %Causes(&error), "cannot record that the job failed");
+                break;
+            } else {
+                // It cannot be published as it is: its task changed meanwhile.
+                outcome = Err(RunError::Failed(error.to_string()));
             }
         }
         *self.0.running.lock().await = None;
@@ -173,11 +170,14 @@ impl Trainer {
         &self,
         job: &Job,
         outcome: &Result<Vec<Trained>, RunError>,
+        cancel: &CancellationToken,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
         let store = &self.0.store;
+        // A cancellation comes before this or finds the job ended, never in between.
+        let _running = self.0.running.lock().await;
         match outcome {
-            Ok(trained) => {
+            Ok(trained) if !cancel.is_cancelled() => {
                 let versions = trained.iter().map(|trained| trained.version.clone()).collect();
                 let heads = self.0.heads.write().await;
                 let published = store.finish(&job.id, versions).await?;
@@ -186,7 +186,7 @@ impl Trainer {
                 heads.publish(live.collect());
                 tracing::info!(job = job.id, "training succeeded");
             }
-            Err(RunError::Cancelled) => {
+            Ok(_) | Err(RunError::Cancelled) => {
                 let why = if shutdown.is_cancelled() { SHUT_DOWN } else { CANCELLED };
                 store.stop(&job.id, why).await?;
                 tracing::info!(job = job.id, reason = why, "training cancelled");
@@ -219,11 +219,6 @@ impl Trainer {
             self.0.metrics.jobs.get_or_create(&label).set(count);
         }
     }
-}
-
-/// Whether the same operation may work later.
-fn is_passing(error: &StoreError) -> bool {
-    matches!(error, StoreError::Database { .. })
 }
 
 async fn pause(shutdown: &CancellationToken) {

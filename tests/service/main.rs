@@ -14,4 +14,5 @@ mod models;
 mod refusals;
 mod tasks;
 mod train;
+mod train_refusals;
 mod train_uploads;

@@ -32,7 +32,8 @@ pub async fn events(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok());
     let changes = state.trainer.changes();
-    let watcher = Watcher { state, id, changes, seen, ended: false };
+    let phase = state.readiness.changes();
+    let watcher = Watcher { state, id, changes, phase, seen, ended: false };
     let events = stream::unfold(watcher, Watcher::next).flat_map(stream::iter).map(Ok);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
@@ -41,6 +42,7 @@ struct Watcher {
     state: AppState,
     id: String,
     changes: watch::Receiver<u64>,
+    phase: watch::Receiver<Phase>,
     /// The last epoch that was sent.
     seen: Option<u32>,
     ended: bool,
@@ -68,7 +70,11 @@ impl Watcher {
             if !more_to_tell {
                 return None;
             }
-            self.changes.changed().await.ok()?;
+            tokio::select! {
+                changed = self.changes.changed() => changed.ok()?,
+                // The phase: a trainer that died tells nobody anything any more.
+                changed = self.phase.changed() => changed.ok()?,
+            }
         }
         None
     }
