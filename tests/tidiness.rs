@@ -315,7 +315,7 @@ fn without_comments(text: &str) -> String {
     let cut = |line: &str| {
         let start = line.match_indices("//").find(|(start, _)| {
             // Within a text, as in a URL, an odd number of quotes comes before.
-            line[..*start].matches('"').count() % 2 == 0
+            line[..*start].matches('"').count().is_multiple_of(2)
         });
         format!("{}\n", &line[..start.map_or(line.len(), |(start, _)| start)])
     };

@@ -75,7 +75,8 @@ fn an_export_can_be_repeated_over_an_older_graph() {
 
 #[test]
 fn a_folder_that_cannot_be_exported_is_told_and_left_as_it_is() {
-    let damage: [(&str, fn(&Path), &[&str]); 7] = [
+    type Damage = fn(&Path);
+    let damage: [(&str, Damage, &[&str]); 7] = [
         ("onnx-token-states", |_| {}, &["model", "no safetensors"]),
         ("cls", remove_pooling, &["model", "--pooling", "mean", "cls"]),
         ("cls", |model| fs::remove_dir_all(model).unwrap(), &["model", "is missing"]),

@@ -217,6 +217,28 @@ fn a_stored_task_whose_model_is_gone_is_left_out_and_keeps_its_data() {
 }
 
 #[test]
+fn a_head_of_another_encoder_is_named_and_kept() {
+    let site = Site::new();
+    train(&site);
+    let other = in_repository("tests/fixtures/tiny-bert/cls");
+    site.configure(table(&["models", "tiny", "path"], path_value(&other)));
+    assert_says(&refusal(&site), &["\"sentiment\"", "version 1", "encoder"]);
+
+    site.configure(Table::new());
+    let server = site.start();
+    assert_eq!(server.get("/heads/sentiment").body["version"], 1);
+    server.stop();
+}
+
+#[test]
+fn other_labels_for_a_trained_task_are_refused_with_those_that_it_has() {
+    let site = Site::new();
+    train(&site);
+    site.configure(toml! { [tasks.sentiment] labels = ["bad", "good"] });
+    assert_says(&refusal(&site), &["\"sentiment\"", "Negative", "Positive"]);
+}
+
+#[test]
 fn a_refused_start_leaves_no_file_outside_the_store() {
     let site = Site::with(toml! { [models.tiny] path = "models/gone" });
     refusal(&site);
@@ -224,6 +246,13 @@ fn a_refused_start_leaves_no_file_outside_the_store() {
         let expected = path.starts_with(site.data()) || path.ends_with("polyhead.toml");
         assert!(expected, "{}", path.display());
     }
+}
+
+/// Publishes a first version of both heads.
+fn train(site: &Site) {
+    let server = site.start();
+    assert_eq!(server.finished(&server.train(&training(0, 1)))["state"], "succeeded");
+    server.stop();
 }
 
 /// What the server says when it refuses to start: one line, without its prefix.

@@ -186,6 +186,7 @@ pub fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Says that this machine lacks what a test needs; also where the test's own output is not shown.
 pub fn not_checked(what: &str) {
-    // `eprintln` would be captured, and nobody would read it.
-    writeln!(io::stderr(), "NOT CHECKED: {what}").unwrap();
+    // What `eprintln` prints is captured, and nobody would read it.
+    let mut stderr = io::stderr().lock();
+    writeln!(stderr, "NOT CHECKED: {what}").unwrap();
 }
