@@ -5,6 +5,7 @@
 //! finished (dimensions, normalisation). The encoder knows neither heads nor HTTP.
 
 mod batcher;
+mod error;
 pub mod folder;
 mod model;
 pub mod pooling;
@@ -22,17 +23,17 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use crate::encoder::batcher::{Class, Company};
+pub use crate::encoder::error::{EncodeError, LoadError};
 pub use crate::encoder::model::ModelSpec;
 
-use crate::config::Precision;
 use crate::encoder::batcher::{Batcher, Request};
-use crate::encoder::folder::{FolderError, Pooling};
+use crate::encoder::folder::Pooling;
 use crate::encoder::model::Model;
-use crate::encoder::session::{Device, OutputKind, Runtime, SessionError};
-use crate::encoder::tokenizer::{TokenizerError, Tokens, Truncation};
+use crate::encoder::session::{Device, OutputKind, Runtime};
+use crate::encoder::tokenizer::{Tokens, Truncation};
 use crate::encoder::worker::{Context, Probe};
 use crate::metrics::{Metrics, ModelInfoLabels, ModelLabel};
-use crate::onnx::{GraphPrecision, OnnxError};
+use crate::onnx::GraphPrecision;
 
 /// How the engine cuts and bounds its work.
 #[derive(Clone, Copy, Debug)]
@@ -124,63 +125,6 @@ impl Embeddings {
     pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.width)
     }
-}
-
-/// Why texts were not embedded.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    #[error("the queue is full: it holds at most {capacity} tokens; try again later")]
-    QueueFull { capacity: usize },
-    #[error("the request has {tokens} tokens; allowed are at most {allowed}")]
-    TooManyTokens { tokens: usize, allowed: usize },
-    #[error("{source}")]
-    Input {
-        /// Position of the text in the request.
-        index: usize,
-        source: TokenizerError,
-    },
-    #[error("dimensions must be between 1 and {width}, the model's embedding width")]
-    Dimensions { width: usize },
-    #[error("the model's graph normalises by itself: its raw vectors are not to be had")]
-    NormalizedInGraph,
-    #[error("the model failed")]
-    Inference,
-    #[error("the encoder has stopped")]
-    Stopped,
-}
-
-/// Why a model could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("model {model}: {source}")]
-    Folder { model: String, source: FolderError },
-    #[error("model {model}: {source}")]
-    Tokenizer { model: String, source: TokenizerError },
-    #[error("model {model}: the tokenizer has {tokenizer} entries, the weights only {vocabulary}")]
-    Vocabulary { model: String, tokenizer: usize, vocabulary: usize },
-    #[error("model {model}: cannot use {}: {source}", file.display())]
-    Graph { model: String, file: PathBuf, source: OnnxError },
-    #[error(transparent)]
-    Runtime(#[from] SessionError),
-    #[error("model {model}: {source}")]
-    Session { model: String, source: SessionError },
-    #[error(
-        "model {0}: its folder has no 1_Pooling/config.json; set `pooling` to \"mean\" or \"cls\""
-    )]
-    NoPooling(String),
-    #[error(
-        "model {model}: precision {asked} was asked for, but {} gives {found}; allowed here: auto, {found}",
-        file.display(), asked = asked.as_str(), found = found.as_str()
-    )]
-    Precision { model: String, asked: Precision, file: PathBuf, found: GraphPrecision },
-    #[error("model {0}: normalize = false was asked for, but the graph normalises by itself")]
-    NormalizedInGraph(String),
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("cannot start a worker thread: {0}")]
-    Thread(std::io::Error),
-    #[error("a worker thread died while it opened the models")]
-    WorkerDied,
 }
 
 impl Engine {

@@ -1,7 +1,7 @@
 //! `polyhead export`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -35,6 +35,8 @@ impl Export {
         let Some(pooling) = folder.pooling else {
             bail!("{} does not say how to pool; give --pooling mean or cls", self.folder.display());
         };
+        let output = self.output.unwrap_or_else(|| self.folder.join("onnx/model.onnx"));
+        check_output(&output, weights)?;
         let config = self.folder.join("config.json");
         let config =
             fs::read(&config).with_context(|| format!("cannot read {}", config.display()))?;
@@ -43,7 +45,6 @@ impl Export {
         let options = ExportOptions { pooling, normalize: folder.normalize };
         let graph = export_bert(&config, &bytes, options)
             .with_context(|| format!("cannot export {}", weights.display()))?;
-        let output = self.output.unwrap_or_else(|| self.folder.join("onnx/model.onnx"));
         write_whole(&output, &graph)
             .with_context(|| format!("cannot write {}", output.display()))?;
         println!(
@@ -57,8 +58,20 @@ impl Export {
     }
 }
 
+/// Refuses to replace what was not meant: the weights themselves, a folder, a device.
+fn check_output(output: &Path, weights: &Path) -> anyhow::Result<()> {
+    if output.exists() && !output.is_file() {
+        bail!("{} is there and is no ordinary file", output.display());
+    }
+    let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
+    if same(output, weights) == Some(true) {
+        bail!("{} holds the weights to export from; give another --output", output.display());
+    }
+    Ok(())
+}
+
 /// Writes beside the target and renames, so that no half file is ever taken for a model.
-fn write_whole(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }

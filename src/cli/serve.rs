@@ -39,10 +39,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
     let listening = Listening::bind(config).await?;
     println!("listening on http://{}", listening.address());
-    let app = tokio::select! {
-        app = listening.load() => app?,
-        () = shutdown.cancelled() => return Ok(()),
-    };
+    // Never cut short: a process that ends while ONNX Runtime opens a session crashes. Asked to end
+    // meanwhile, the server drains as soon as it is loaded.
+    let app = listening.load().await?;
     tracing::info!(address = %app.address(), "ready");
     app.run(shutdown).await?;
     Ok(())

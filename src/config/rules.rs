@@ -7,6 +7,9 @@ use crate::config::{Config, ModelConfig};
 use crate::heads::task::{MIN_LABELS, check_labels, check_name};
 use crate::name;
 
+/// Each worker holds a copy of every model.
+const MOST_WORKERS: usize = 256;
+
 /// A broken rule.
 pub struct Violation {
     pub key: Key,
@@ -21,6 +24,7 @@ pub struct Violation {
 pub fn violations(config: &Config) -> Vec<Violation> {
     let mut violations = limits(config);
     violations.extend(server(config));
+    violations.extend(runtime(config));
     violations.extend(files(config));
     violations.extend(models(config));
     violations.extend(tasks(config));
@@ -32,6 +36,16 @@ fn server(config: &Config) -> Option<Violation> {
         Violation::at(
             Key::from(["server", "request_timeout"]),
             "found no time at all, allowed: more than \"0s\", such as \"30s\"".to_owned(),
+        )
+    })
+}
+
+fn runtime(config: &Config) -> Option<Violation> {
+    let workers = config.runtime.workers;
+    (workers > MOST_WORKERS).then(|| {
+        Violation::at(
+            Key::from(["runtime", "workers"]),
+            format!("found {workers}, allowed: 0 (one per core) to {MOST_WORKERS}"),
         )
     })
 }

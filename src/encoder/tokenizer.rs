@@ -43,7 +43,7 @@ pub enum TokenizerError {
         "the limit of {max_tokens} tokens leaves no room beside {special_tokens} special tokens"
     )]
     NoRoom { max_tokens: usize, special_tokens: usize },
-    #[error("the input has {tokens} tokens, more than the model's limit of {max_tokens}")]
+    #[error("the input has at least {tokens} tokens, more than the model's limit of {max_tokens}")]
     TooLong { tokens: usize, max_tokens: usize },
     #[error("the tokenizer refused the input: {0}")]
     Refused(String),
@@ -111,8 +111,8 @@ impl Tokenizer {
     /// [`TokenizerError::TooLong`] with [`Truncation::Refuse`].
     pub fn encode(&self, text: &str, truncation: Truncation) -> Result<Tokens, TokenizerError> {
         let refused = |cause: tokenizers::Error| TokenizerError::Refused(cause.to_string());
-        let mut encoding = self.inner.encode_fast(text, false).map_err(refused)?;
         let room = self.max_tokens - self.special_tokens;
+        let mut encoding = self.encode_enough(text, truncation, room).map_err(refused)?;
         let truncated = encoding.len() > room;
         if truncated {
             let direction = match truncation {
@@ -127,5 +127,76 @@ impl Tokenizer {
         }
         let encoding = self.inner.post_process(encoding, None, true).map_err(refused)?;
         Ok(Tokens { ids: encoding.get_ids().to_vec(), truncated })
+    }
+
+    /// Tokenises a text, or so much of its kept end that what is left out cannot change the first
+    /// (with [`Truncation::Left`] the last) `room` tokens.
+    fn encode_enough(
+        &self,
+        text: &str,
+        truncation: Truncation,
+        room: usize,
+    ) -> Result<tokenizers::Encoding, tokenizers::Error> {
+        let mut bytes = FIRST_PART;
+        loop {
+            let part = match truncation {
+                Truncation::Left => end_of(text, bytes),
+                Truncation::Right | Truncation::Refuse => start_of(text, bytes),
+            };
+            let encoding = self.inner.encode_fast(part, false)?;
+            // Twice the room: next to a cut, a text may be tokenised otherwise than in one piece.
+            if part.len() == text.len() || encoding.len() > 2 * room {
+                return Ok(encoding);
+            }
+            bytes *= 4;
+        }
+    }
+}
+
+/// Bytes of a long text that are tokenised at first: far more than a model's limit is made of.
+const FIRST_PART: usize = 1 << 16;
+
+/// About the first `bytes` of a text, cut before white space; all of it where it has none there.
+fn start_of(text: &str, bytes: usize) -> &str {
+    let end = text.floor_char_boundary(bytes);
+    if end == text.len() {
+        return text;
+    }
+    text[..end].rfind(char::is_whitespace).map_or(text, |space| &text[..space])
+}
+
+/// About the last `bytes` of a text, cut at white space; all of it where it has none there.
+fn end_of(text: &str, bytes: usize) -> &str {
+    let start = text.ceil_char_boundary(text.len().saturating_sub(bytes));
+    if start == 0 {
+        return text;
+    }
+    text[start..].find(char::is_whitespace).map_or(text, |space| &text[start + space..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_gets_the_tokens_that_it_would_get_in_one_piece() {
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-bert/mean-normalized");
+        let tokenizer = Tokenizer::open(&folder, 24).unwrap();
+        let middle = "lorem ipsum, dolor \u{e9}. ".repeat(20_000);
+        let text = format!("the beginning of it {middle} and this is its end");
+        assert!(text.len() > 4 * FIRST_PART);
+        for (truncation, kept) in
+            [(Truncation::Right, &text[..200]), (Truncation::Left, &text[text.len() - 200..])]
+        {
+            let whole = tokenizer.encode(&text, truncation).unwrap();
+            assert!(whole.truncated);
+            assert_eq!(whole.ids, tokenizer.encode(kept, truncation).unwrap().ids);
+        }
+        let refused = tokenizer.encode(&text, Truncation::Refuse);
+        assert!(matches!(refused, Err(TokenizerError::TooLong { max_tokens: 24, .. })));
+        // Without white space there is no place to cut.
+        let word = tokenizer.encode(&"x".repeat(4 * FIRST_PART), Truncation::Right).unwrap();
+        assert!(!word.ids.is_empty());
     }
 }

@@ -31,9 +31,17 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
 /// The body's bytes, or 413 where it is larger than the route's limit, which is that of its
 /// `DefaultBodyLimit`.
 pub async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    let too_large =
+        || Problem::too_large(format!("the body is too large; allowed here: {limit} bytes"));
+    // Said at once, without waiting for a body that will not be taken.
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
     Bytes::from_request(request, &()).await.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::too_large(format!("the body is too large; allowed here: {limit} bytes"))
+            too_large()
         } else {
             Problem::malformed("unreadable_body", "the body could not be read to its end")
         }

@@ -21,7 +21,7 @@ use crate::http::inputs::Inputs;
 pub struct ClassifyRequest {
     #[serde(alias = "sentences")]
     inputs: Inputs,
-    /// All tasks of the model by default.
+    /// By default all of the model that can answer.
     tasks: Option<Vec<String>>,
     /// Keeps the so many most probable labels in `scores`; all by default.
     top_k: Option<usize>,
@@ -60,6 +60,11 @@ pub async fn classify(
     Json(request): Json<ClassifyRequest>,
 ) -> Result<axum::Json<ClassifyResponse>, Problem> {
     let (texts, class) = request.inputs.check(&state.config)?;
+    if request.tasks.as_ref().is_some_and(Vec::is_empty) {
+        let detail =
+            "tasks is empty; name at least one, or leave it out to ask all that are trained";
+        return Err(Problem::invalid("no_tasks", detail).at("tasks"));
+    }
     if request.top_k == Some(0) {
         return Err(Problem::invalid("invalid_top_k", "top_k must be at least 1").at("top_k"));
     }
@@ -109,48 +114,61 @@ fn select(
     model: &ModelInfo,
 ) -> Result<Vec<Arc<LiveTask>>, Problem> {
     let heads = state.heads.snapshot();
-    let selected: Vec<Arc<LiveTask>> = match tasks {
+    let wanted: Vec<Arc<LiveTask>> = match tasks {
         None => heads.values().filter(|live| live.task.model == model.name).cloned().collect(),
-        Some(names) => {
-            let find = |(index, name): (usize, &String)| {
-                let position = format!("tasks[{index}]");
-                let live = find(&heads, name).map_err(|problem| problem.at(position.clone()))?;
-                if live.task.model == model.name {
-                    return Ok(Arc::clone(live));
-                }
-                let detail = format!(
-                    "task {name:?} is on model {:?}, the request on {:?}; ask for each model's tasks apart",
-                    live.task.model, model.name
-                );
-                Err(Problem::invalid("mixed_models", detail).at(position))
-            };
-            names.iter().enumerate().map(find).collect::<Result<_, Problem>>()?
-        }
+        Some(names) => named(&heads, names, model)?,
     };
-    if selected.is_empty() {
+    if wanted.is_empty() {
         let detail = format!("model {:?} has no tasks to classify by", model.name);
         return Err(Problem::invalid("no_tasks", detail).at("tasks"));
     }
-    if let Some((live, version)) = selected.iter().find_map(|live| Some((live, live.mismatched?))) {
+    let serve_untrained = state.config.training.serve_untrained;
+    let (ready, unready): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|live| {
+        live.mismatched.is_none() && (live.version.is_trained() || serve_untrained)
+    });
+    // Without names, a task that was just made does not stop the others from answering.
+    if unready.is_empty() || (tasks.is_none() && !ready.is_empty()) {
+        return Ok(ready);
+    }
+    Err(not_ready(&unready))
+}
+
+/// The tasks that a request names.
+fn named(
+    heads: &Snapshot,
+    names: &[String],
+    model: &ModelInfo,
+) -> Result<Vec<Arc<LiveTask>>, Problem> {
+    let find = |(index, name): (usize, &String)| {
+        let position = format!("tasks[{index}]");
+        let live = find(heads, name).map_err(|problem| problem.at(position.clone()))?;
+        if live.task.model == model.name {
+            return Ok(Arc::clone(live));
+        }
+        let detail = format!(
+            "task {name:?} is on model {:?}, the request on {:?}; ask for each model's tasks apart",
+            live.task.model, model.name
+        );
+        Err(Problem::invalid("mixed_models", detail).at(position))
+    };
+    names.iter().enumerate().map(find).collect()
+}
+
+/// Why none of these tasks can answer.
+fn not_ready(tasks: &[Arc<LiveTask>]) -> Problem {
+    if let Some((live, version)) = tasks.iter().find_map(|live| Some((live, live.mismatched?))) {
         let detail = format!(
             "version {version} of task {:?} was fit on another encoder than model {:?} has now; train it again, which refits on its kept examples, or serve the former model",
             live.task.name, live.task.model
         );
-        return Err(Problem::conflict("encoder_mismatch", detail));
+        return Problem::conflict("encoder_mismatch", detail);
     }
-    let untrained: Vec<&str> = selected
-        .iter()
-        .filter(|live| !live.version.is_trained())
-        .map(|live| live.task.name.as_str())
-        .collect();
-    if !untrained.is_empty() && !state.config.training.serve_untrained {
-        let detail = format!(
-            "no training has published a head for: {}; POST examples to /train first, or name other tasks",
-            untrained.join(", ")
-        );
-        return Err(Problem::conflict("head_untrained", detail));
-    }
-    Ok(selected)
+    let names: Vec<&str> = tasks.iter().map(|live| live.task.name.as_str()).collect();
+    let detail = format!(
+        "no training has published a head for: {}; POST examples to /train first",
+        names.join(", ")
+    );
+    Problem::conflict("head_untrained", detail)
 }
 
 fn find<'a>(heads: &'a Snapshot, name: &str) -> Result<&'a Arc<LiveTask>, Problem> {

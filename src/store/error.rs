@@ -43,7 +43,7 @@ pub enum StoreError {
     #[error("there is no task {task:?}")]
     UnknownTask { task: String },
     #[error(
-        "task {task:?} already has head versions or examples for model {model:?} and labels {labels:?}; delete the task first to define it otherwise"
+        "task {task:?} already has head versions or examples for model {model:?} and labels {labels:?}; to define it otherwise, delete it first (a configured one: take it out of the configuration, start the server, and DELETE /heads/{task})"
     )]
     TaskInUse { task: String, model: String, labels: Vec<String> },
     #[error(

@@ -55,7 +55,7 @@ impl Store {
         .fetch_all(&self.reads)
         .await
         .during("list jobs")?;
-        self.with_epochs(&rows).await
+        rows.iter().map(decode).collect()
     }
 
     /// How many jobs are in each state, of all that were ever accepted.
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_may_be_limited_to_a_state_and_shows_each_jobs_own_epochs() {
+    async fn a_page_may_be_limited_to_a_state_and_each_job_shows_its_own_epochs() {
         let (_folder, store) = store().await;
         let mut failed = Vec::new();
         for number in 1..=2 {
@@ -229,8 +229,11 @@ mod tests {
         }
         enqueue(&store, &spec(), &[]).await;
         let jobs = store.jobs(&page(10, None, Some(JobState::Failed))).await.unwrap();
-        let seen: Vec<_> = jobs.into_iter().map(|job| (job.id, job.epochs)).collect();
-        assert_eq!(seen, failed);
+        assert_eq!(jobs.len(), failed.len());
+        for (job, (id, epochs)) in jobs.iter().zip(failed) {
+            assert_eq!((&job.id, &job.epochs), (&id, &vec![]));
+            assert_eq!(store.job(&id).await.unwrap().unwrap().epochs, epochs);
+        }
         assert_eq!(store.jobs(&page(10, None, Some(JobState::Running))).await.unwrap(), []);
     }
 

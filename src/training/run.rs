@@ -64,7 +64,7 @@ impl Run<'_> {
         // Copies of large arrays: nothing for the async runtime.
         let splitting =
             tokio::task::spawn_blocking(move || split(labels, &rows, embeddings, &spec));
-        let split = splitting.await.map_err(failed)?.map_err(failed)?;
+        let split = splitting.await.map_err(failed)?.map_err(RunError::Failed)?;
         let heads = self.fit(job, split, start, cancel).await?;
         let trained = |(live, head): (&&LiveTask, Head)| Trained {
             version: NewVersion {

@@ -36,6 +36,8 @@ pub fn config(folder: &Path, model: ModelConfig) -> Config {
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.runtime.library = in_repository("lib/libonnxruntime.so");
     config.store.url = store_url(folder);
+    // Tests that need a job which runs for as long as they like say so by its epochs.
+    config.limits.epochs_per_job = std::num::NonZeroUsize::MAX;
     config.default_model = "model".to_owned();
     config.models = [("model".to_owned(), model)].into();
     for task in config.tasks.values_mut() {

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::app::{TestApp, fixture, refusal, seed_examples, task, tiny};
+use crate::app::{TestApp, assert_problem, fixture, refusal, seed_examples, task, tiny};
 
 const TEXTS: [&str; 3] = ["the stock market", "a great film", "a very dull idea"];
 

@@ -139,7 +139,7 @@ async fn info_says_what_is_served_and_within_which_limits() {
     for (limit, value) in [
         ("body_bytes", 8_388_608),
         ("inputs_per_request", 2_048),
-        ("tokens_per_request", 262_144),
+        ("tokens_per_request", 131_072),
         ("examples_per_job", 100_000),
         ("tasks", 256),
         ("labels_per_task", 1_024),

@@ -4,7 +4,7 @@ use polyhead::config::ModelConfig;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::app::{TestApp, minilm, seed_examples};
+use crate::app::{TestApp, assert_problem, minilm, seed_examples};
 
 #[tokio::test]
 async fn the_seeds_sentences_are_learnt_by_the_defaults() {
@@ -260,7 +260,7 @@ async fn a_failed_job_leaves_no_examples_behind() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_removed_while_a_job_waits_fails_the_job_with_the_reason() {
+async fn a_task_is_not_removed_while_a_job_for_it_waits() {
     let app = TestApp::start().await;
     app.put("/heads/colour", json!({"labels": ["red", "blue"]})).await;
     let running = app.train_for_ever().await;
@@ -269,12 +269,11 @@ async fn a_task_that_is_removed_while_a_job_waits_fails_the_job_with_the_reason(
             {"text": "a", "labels": {"colour": "red"}}, {"text": "b", "labels": {"colour": "blue"}},
         ]}))
         .await;
-    app.delete("/heads/colour").await;
+    let refused = app.delete("/heads/colour").await;
+    assert_problem(&refused, 409, "task_in_training", None, &["colour", &waiting]);
     app.delete(&format!("/train/{running}")).await;
-    let job = app.ended(&waiting).await;
-    assert_eq!(job["state"], "failed");
-    let reason = job["reason"].as_str().unwrap();
-    assert!(reason.contains("colour") && reason.contains("removed"), "{reason}");
+    assert_eq!(app.ended(&waiting).await["state"], "succeeded");
+    assert_eq!(app.delete("/heads/colour").await.0, 204);
 }
 
 pub fn epochs(job: &Value) -> &Vec<Value> {

@@ -59,7 +59,7 @@ fn says_the_key_what_was_found_and_what_is_allowed() {
         ),
         (
             "batching.queue_tokens = 1000",
-            "limits.tokens_per_request: found 262144, allowed: at most 1000, which is batching.queue_tokens: a larger request could never be admitted",
+            "limits.tokens_per_request: found 131072, allowed: at most 1000, which is batching.queue_tokens: a larger request could never be admitted",
         ),
         (
             "default_model = \"minlm\"",

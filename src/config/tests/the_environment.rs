@@ -10,6 +10,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("batching.queue_tokens", "300000", "300000"),
     ("default_model", "bert", "\"bert\""),
     ("limits.body_bytes", "1024", "1024"),
+    ("limits.epochs_per_job", "7", "7"),
     ("limits.examples_per_job", "7", "7"),
     ("limits.inputs_per_request", "7", "7"),
     ("limits.label_bytes", "99", "99"),

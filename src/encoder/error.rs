@@ -1,0 +1,66 @@
+//! What can go wrong with loading a model and with embedding texts.
+
+use std::path::PathBuf;
+
+use crate::config::Precision;
+use crate::encoder::folder::FolderError;
+use crate::encoder::session::SessionError;
+use crate::encoder::tokenizer::TokenizerError;
+use crate::onnx::{GraphPrecision, OnnxError};
+
+/// Why texts were not embedded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    #[error("the queue is full: it holds at most {capacity} tokens; try again later")]
+    QueueFull { capacity: usize },
+    #[error("the request has {tokens} tokens; allowed are at most {allowed}")]
+    TooManyTokens { tokens: usize, allowed: usize },
+    #[error("{source}")]
+    Input {
+        /// Position of the text in the request.
+        index: usize,
+        source: TokenizerError,
+    },
+    #[error("dimensions must be between 1 and {width}, the model's embedding width")]
+    Dimensions { width: usize },
+    #[error("the model's graph normalises by itself: its raw vectors are not to be had")]
+    NormalizedInGraph,
+    #[error("the model failed")]
+    Inference,
+    #[error("the encoder has stopped")]
+    Stopped,
+}
+
+/// Why a model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("model {model}: {source}")]
+    Folder { model: String, source: FolderError },
+    #[error("model {model}: {source}")]
+    Tokenizer { model: String, source: TokenizerError },
+    #[error("model {model}: the tokenizer has {tokenizer} entries, the weights only {vocabulary}")]
+    Vocabulary { model: String, tokenizer: usize, vocabulary: usize },
+    #[error("model {model}: cannot use {}: {source}", file.display())]
+    Graph { model: String, file: PathBuf, source: OnnxError },
+    #[error(transparent)]
+    Runtime(#[from] SessionError),
+    #[error("model {model}: {source}")]
+    Session { model: String, source: SessionError },
+    #[error(
+        "model {0}: its folder has no 1_Pooling/config.json; set `pooling` to \"mean\" or \"cls\""
+    )]
+    NoPooling(String),
+    #[error(
+        "model {model}: precision {asked} was asked for, but {} gives {found}; allowed here: auto, {found}",
+        file.display(), asked = asked.as_str(), found = found.as_str()
+    )]
+    Precision { model: String, asked: Precision, file: PathBuf, found: GraphPrecision },
+    #[error("model {0}: normalize = false was asked for, but the graph normalises by itself")]
+    NormalizedInGraph(String),
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot start a worker thread: {0}")]
+    Thread(std::io::Error),
+    #[error("a worker thread died while it opened the models")]
+    WorkerDied,
+}
