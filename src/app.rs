@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ModelConfig, OnRestart, ShutdownConfig};
 use crate::encoder::folder::Overrides;
 use crate::encoder::session::Runtime;
-use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec};
+use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec, Models};
 use crate::heads::live::{LiveHeads, LiveTask};
 use crate::heads::{HeadVersion, InitialSeed, VersionError};
 use crate::http::{self, AppState, Parts, gate, listener};
@@ -36,6 +36,8 @@ pub enum AppError {
     Version(#[from] VersionError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("asked to end while the models were being loaded")]
+    Interrupted,
     #[error("{0}")]
     Fault(String),
     #[error("requests or a training were still in work when the grace time of {0:?} was over")]
@@ -79,11 +81,15 @@ impl Listening {
     }
 
     /// Loads the models, the store and the heads, and starts to answer requests.
-    pub async fn load(self) -> Result<App, AppError> {
+    ///
+    /// # Errors
+    /// [`AppError::Interrupted`] if `shutdown` came first. Not to be dropped half-way: see
+    /// [`Engine::start`].
+    pub async fn load(self, shutdown: &CancellationToken) -> Result<App, AppError> {
         let config = &self.config;
         let metrics = Arc::new(Metrics::new());
         let store = Store::open(&config.store.url).await?;
-        let (engine, runtime) = start_engine(config, &metrics).await?;
+        let (engine, runtime) = start_engine(config, &metrics, shutdown).await?;
         let encoders = engine.encoders().clone();
         let heads = Arc::new(LiveHeads::new(Arc::clone(&metrics)));
         declare_tasks(config, &store).await?;
@@ -149,7 +155,7 @@ impl App {
         let drained = drain(vec![server, trainer], grace).await;
         // What is not done by now is cut off: joining waits for no more than one micro-batch a worker.
         let closing = tokio::time::timeout(CLOSE, state.store.close());
-        let joining = tokio::task::spawn_blocking(move || drop(engine));
+        let joining = spawn_blocking(move || drop(engine));
         let (closed, joined) = tokio::join!(closing, joining);
         if closed.is_err() || joined.is_err() {
             tracing::error!("the store could not be closed, or a worker thread not be joined");
@@ -164,6 +170,7 @@ impl App {
 async fn start_engine(
     config: &Config,
     metrics: &Arc<Metrics>,
+    shutdown: &CancellationToken,
 ) -> Result<(Engine, Runtime), AppError> {
     let library = config.runtime.library.clone();
     let specs: Vec<ModelSpec> =
@@ -175,12 +182,18 @@ async fn start_engine(
         tokens_per_request: config.limits.tokens_per_request.get(),
     };
     let metrics = Arc::clone(metrics);
-    let starting = tokio::task::spawn_blocking(move || {
-        let runtime = Runtime::load(&library)?;
-        let engine = Engine::start(runtime.clone(), &specs, settings, metrics)?;
-        Ok::<_, LoadError>((engine, runtime))
+    let runtime = Runtime::load(&library).map_err(LoadError::from)?;
+    let reading = spawn_blocking(move || Models::read(&specs));
+    // Reading may take long and be given up; opening must be waited for.
+    let models = tokio::select! {
+        models = reading => models.map_err(|_| LoadError::WorkerDied)??,
+        () = shutdown.cancelled() => return Err(AppError::Interrupted),
+    };
+    let opening = spawn_blocking({
+        let runtime = runtime.clone();
+        move || Engine::start(runtime, models, settings, metrics)
     });
-    let (engine, runtime) = starting.await.map_err(|_| LoadError::WorkerDied)??;
+    let engine = opening.await.map_err(|_| LoadError::WorkerDied)??;
     for encoder in engine.encoders().values() {
         let info = encoder.info();
         tracing::info!(

@@ -28,7 +28,7 @@ pub use crate::encoder::model::ModelSpec;
 
 use crate::encoder::batcher::{Batcher, Request};
 use crate::encoder::folder::Pooling;
-use crate::encoder::model::Model;
+use crate::encoder::model::{Graph, Model};
 use crate::encoder::session::{Device, OutputKind, Runtime};
 use crate::encoder::tokenizer::{Tokens, Truncation};
 use crate::encoder::worker::{Context, Probe};
@@ -46,6 +46,16 @@ pub struct EngineSettings {
     pub queue_tokens: usize,
     /// Tokens of one request.
     pub tokens_per_request: usize,
+}
+
+/// Models that have been read from their folders, to be opened by [`Engine::start`].
+pub struct Models(Vec<(Model, Graph)>);
+
+impl Models {
+    /// Reads all models. Blocks for as long as the disk takes.
+    pub fn read(specs: &[ModelSpec]) -> Result<Models, LoadError> {
+        specs.iter().map(Model::load).collect::<Result<_, _>>().map(Models)
+    }
 }
 
 /// All loaded models and the threads that run them. Dropping it answers whatever is queued
@@ -128,17 +138,16 @@ impl Embeddings {
 }
 
 impl Engine {
-    /// Loads all models and starts the workers; returns when each worker has run every model once.
+    /// Opens the models and starts the workers; returns when each worker has run every model once.
     ///
-    /// Blocks for seconds.
+    /// Blocks for about a second. A process must not end meanwhile: ONNX Runtime would crash.
     pub fn start(
         runtime: Runtime,
-        specs: &[ModelSpec],
+        models: Models,
         settings: EngineSettings,
         metrics: Arc<Metrics>,
     ) -> Result<Engine, LoadError> {
-        let loaded = specs.iter().map(Model::load).collect::<Result<Vec<_>, _>>()?;
-        let (models, graphs): (Vec<Model>, Vec<_>) = loaded.into_iter().unzip();
+        let (models, graphs): (Vec<Model>, Vec<_>) = models.0.into_iter().unzip();
         let models: Arc<[Model]> = models.into();
         let batcher = Arc::new(Batcher::new(settings.batch_tokens, settings.queue_tokens));
         let (fault, faults) = mpsc::unbounded_channel();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::app::Listening;
+use crate::app::{AppError, Listening};
 use crate::config::{self, Config};
 use crate::encoder::session::DISABLE_TELEMETRY;
 use crate::{shutdown, telemetry};
@@ -39,9 +39,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
     let listening = Listening::bind(config).await?;
     println!("listening on http://{}", listening.address());
-    // Never cut short: a process that ends while ONNX Runtime opens a session crashes. Asked to end
-    // meanwhile, the server drains as soon as it is loaded.
-    let app = listening.load().await?;
+    let app = match listening.load(&shutdown).await {
+        Err(AppError::Interrupted) => return Ok(()),
+        loaded => loaded?,
+    };
     tracing::info!(address = %app.address(), "ready");
     app.run(shutdown).await?;
     Ok(())

@@ -217,12 +217,15 @@ fn a_stored_task_whose_model_is_gone_is_left_out_and_keeps_its_data() {
 }
 
 #[test]
-fn a_head_of_another_encoder_is_named_and_kept() {
+fn a_head_of_another_encoder_does_not_answer_and_is_kept() {
     let site = Site::new();
     train(&site);
     let other = in_repository("tests/fixtures/tiny-bert/cls");
     site.configure(table(&["models", "tiny", "path"], path_value(&other)));
-    assert_says(&refusal(&site), &["\"sentiment\"", "version 1", "encoder"]);
+    let server = site.start();
+    let answer = server.post("/classify", &serde_json::json!({"inputs": "a"}));
+    assert_eq!((answer.status, &answer.body["code"]), (409, &"encoder_mismatch".into()));
+    server.stop();
 
     site.configure(Table::new());
     let server = site.start();

@@ -61,6 +61,9 @@ impl Site {
         let library = path_value(&in_repository("lib/libonnxruntime.so"));
         merge(&mut config, table(&["runtime", "library"], library));
         merge(&mut config, table(&["models", "tiny", "path"], path_value(&tiny())));
+        // Tests that need a job which runs for as long as they like say so by its epochs.
+        let epochs = toml::Value::Integer(u32::MAX.into());
+        merge(&mut config, table(&["limits", "epochs_per_job"], epochs));
         merge(&mut config, settings);
         self.write_config(&config.to_string());
     }

@@ -103,7 +103,7 @@ impl TestApp {
         change(&mut config);
         let listening = Listening::bind(config).await.unwrap();
         let app = listening
-            .load()
+            .load(&CancellationToken::new())
             .await
             .unwrap_or_else(|error| panic!("{error}; tests need what `make test` fetches first"));
         let url = format!("http://{}", app.address());
@@ -249,7 +249,7 @@ pub async fn refusal(
     let mut config = config(folder, model);
     change(&mut config);
     let listening = Listening::bind(config).await.unwrap();
-    match listening.load().await {
+    match listening.load(&CancellationToken::new()).await {
         Ok(_) => panic!("the server started"),
         Err(error) => error.to_string(),
     }

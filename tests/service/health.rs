@@ -29,7 +29,7 @@ async fn a_process_is_alive_before_it_has_loaded_and_ready_afterwards() {
     assert_eq!(early.headers()["content-type"], "application/problem+json");
     assert!(early.headers().contains_key("retry-after"));
 
-    let app = listening.load().await.unwrap();
+    let app = listening.load(&CancellationToken::new()).await.unwrap();
     for path in ["/livez", "/readyz", "/startupz", "/health"] {
         assert_eq!(status(path).await, 200, "{path}");
     }
