@@ -41,14 +41,15 @@ impl LogFilter {
         several of them comma-separated, such as \"info,polyhead::http=debug\"";
 
     fn to_env_filter(&self) -> EnvFilter {
-        EnvFilter::try_new(&self.0).expect("each directive was parsed when the filter was made")
+        // ONNX Runtime tells several hundred lines a session at `info`: it has to be asked by name.
+        EnvFilter::try_new(format!("ort=warn,{}", self.0))
+            .expect("each directive was parsed when the filter was made")
     }
 }
 
 impl Default for LogFilter {
-    /// ONNX Runtime is held back: at `info` it tells several hundred lines a session.
     fn default() -> Self {
-        Self("info,ort=warn".to_owned())
+        Self("info".to_owned())
     }
 }
 

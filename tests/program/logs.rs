@@ -147,3 +147,10 @@ fn use_everything(server: &Server) {
     assert_eq!(server.get(&format!("/heads/{LABEL}")).status, 404);
     assert_eq!(server.delete(&format!("/train/{TEXT}")).status, 404);
 }
+
+#[test]
+fn an_operators_own_level_does_not_bring_onnx_runtimes_lines_back() {
+    let site = Site::with(toml! { [log] level = "info" });
+    let ended = site.start().stop();
+    assert!(ended.stderr.len() <= 10, "{:#?}", ended.stderr);
+}
