@@ -9,6 +9,7 @@ mod error;
 pub mod folder;
 mod model;
 pub mod pooling;
+mod request;
 pub mod session;
 pub mod tokenizer;
 mod worker;
@@ -22,13 +23,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 
-pub use crate::encoder::batcher::{Class, Company};
 pub use crate::encoder::error::{EncodeError, LoadError};
 pub use crate::encoder::model::ModelSpec;
+pub use crate::encoder::request::{Class, Company};
 
-use crate::encoder::batcher::{Batcher, Request};
+use crate::encoder::batcher::Batcher;
 use crate::encoder::folder::Pooling;
 use crate::encoder::model::{Graph, Model};
+use crate::encoder::request::Request;
 use crate::encoder::session::{Device, OutputKind, Runtime};
 use crate::encoder::tokenizer::{Tokens, Truncation};
 use crate::encoder::worker::{Context, Probe};
@@ -72,7 +74,6 @@ pub struct Encoder {
     index: usize,
     models: Arc<[Model]>,
     info: ModelInfo,
-    company: Company,
     tokens_per_request: usize,
     batcher: Arc<Batcher>,
     /// Bounds the threads that tokenise at a time to the number of workers.
@@ -166,7 +167,6 @@ impl Engine {
                 index,
                 models: Arc::clone(&models),
                 info: describe(model, probe)?,
-                company: model.company,
                 tokens_per_request: settings.tokens_per_request,
                 batcher: Arc::clone(&engine.batcher),
                 tokenizing: Arc::clone(&tokenizing),
@@ -239,7 +239,7 @@ impl Encoder {
         }
         let width = self.info.dimensions;
         let (request, answer) =
-            Request::new(self.index, options.class, self.company, sentences, width);
+            Request::new(self.index, options.class, self.info.batching, sentences, width);
         self.batcher.submit(request)?;
         let values = answer.await.map_err(|_| EncodeError::Stopped)??;
         drop(admission);

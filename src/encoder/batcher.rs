@@ -7,34 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-
-use serde::Serialize;
-use tokio::sync::oneshot;
 
 use crate::encoder::EncodeError;
-
-/// Whose turn comes first; a lower class uses what the higher ones leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// A few sentences that somebody waits for.
-    Interactive,
-    /// Many sentences at once.
-    Bulk,
-    /// The examples of a training job.
-    Training,
-}
-
-/// How a model's sentences may share a micro-batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Company {
-    /// With others of similar length.
-    Shared,
-    /// Alone: its graph quantises activations over the whole batch, so that companions would change
-    /// a sentence's embedding.
-    Alone,
-}
+use crate::encoder::request::{Company, Item, Request};
 
 /// At most this share of a micro-batch's tokens may be padding.
 const PADDING_SHARE: f64 = 1.0 / 16.0;
@@ -42,131 +17,37 @@ const PADDING_SHARE: f64 = 1.0 / 16.0;
 /// Other requests that are looked at to fill up one micro-batch.
 const FILL_CANDIDATES: usize = 64;
 
-/// A tokenised sentence and its place in its request.
-pub(crate) struct Sentence {
-    pub ids: Vec<u32>,
-    pub row: usize,
-}
-
-/// A tokenised request.
-pub(crate) struct Request {
-    /// Index of the model in the engine.
-    pub model: usize,
-    pub class: Class,
-    pub company: Company,
-    /// Longest first: micro-batches are cut from the end.
-    sentences: Vec<Sentence>,
-    queued_at: Instant,
-    reply: Arc<Reply>,
-}
-
-impl Request {
-    /// A request for one vector of `width` elements a sentence, and where the vectors arrive, rows
-    /// in the order of `sentences`.
-    pub fn new(
-        model: usize,
-        class: Class,
-        company: Company,
-        sentences: Vec<Vec<u32>>,
-        width: usize,
-    ) -> (Request, oneshot::Receiver<Result<Vec<f32>, EncodeError>>) {
-        let (sender, receiver) = oneshot::channel();
-        let reply = Reply {
-            width,
-            state: Mutex::new(ReplyState {
-                values: vec![0.0; sentences.len() * width],
-                missing: sentences.len(),
-                sender: Some(sender),
-            }),
-        };
-        let mut sentences: Vec<Sentence> =
-            sentences.into_iter().enumerate().map(|(row, ids)| Sentence { ids, row }).collect();
-        sentences.sort_by_key(|sentence| std::cmp::Reverse(sentence.ids.len()));
-        let queued_at = Instant::now();
-        let request =
-            Request { model, class, company, sentences, queued_at, reply: Arc::new(reply) };
-        (request, receiver)
-    }
-}
-
-/// Where the rows of one request come together.
-struct Reply {
-    width: usize,
-    state: Mutex<ReplyState>,
-}
-
-struct ReplyState {
-    values: Vec<f32>,
-    missing: usize,
-    /// Gone once the request is answered.
-    sender: Option<oneshot::Sender<Result<Vec<f32>, EncodeError>>>,
-}
-
-impl Reply {
-    fn state(&self) -> MutexGuard<'_, ReplyState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether nobody waits for it any more.
-    fn is_abandoned(&self) -> bool {
-        self.state().sender.as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-}
-
-/// One sentence of a micro-batch.
-pub(crate) struct Item {
-    pub ids: Vec<u32>,
-    row: usize,
-    pub queued_at: Instant,
-    reply: Arc<Reply>,
-}
-
-impl Item {
-    /// Delivers the sentence's vector.
-    pub fn deliver(&self, vector: &[f32]) {
-        let mut state = self.reply.state();
-        let width = self.reply.width;
-        state.values[self.row * width..][..width].copy_from_slice(vector);
-        state.missing -= 1;
-        if state.missing == 0
-            && let Some(sender) = state.sender.take()
-        {
-            let values = std::mem::take(&mut state.values);
-            // The caller may have gone away meanwhile: then nobody wants the answer.
-            let _ = sender.send(Ok(values));
-        }
-    }
-
-    /// Ends the sentence's request with an error.
-    pub fn fail(&self, error: EncodeError) {
-        if let Some(sender) = self.reply.state().sender.take() {
-            let _ = sender.send(Err(error));
-        }
-    }
-}
-
 /// Sentences of one model that run together.
 pub(crate) struct MicroBatch {
     pub model: usize,
     pub items: Vec<Item>,
+    /// Tokens of the longest sentence.
+    pub longest: usize,
+    /// Tokens without padding.
+    pub tokens: usize,
 }
 
 impl MicroBatch {
-    /// Tokens of the longest sentence.
-    pub fn longest(&self) -> usize {
-        self.items.iter().map(|item| item.ids.len()).max().unwrap_or(0)
+    fn new(model: usize) -> MicroBatch {
+        MicroBatch { model, items: Vec::new(), longest: 0, tokens: 0 }
     }
 
-    /// Tokens without padding.
-    pub fn tokens(&self) -> usize {
-        self.items.iter().map(|item| item.ids.len()).sum()
+    /// Tokens with padding.
+    pub fn padded_tokens(&self) -> usize {
+        self.longest * self.items.len()
     }
 
     fn takes(&self, ids: &[u32], budget: usize) -> bool {
-        let longest = self.longest().max(ids.len());
+        let longest = self.longest.max(ids.len());
         let padded = longest * (self.items.len() + 1);
-        let real = self.tokens() + ids.len();
+        let real = self.tokens + ids.len();
         padded <= budget && (padded - real) as f64 <= PADDING_SHARE * padded as f64
+    }
+
+    fn push(&mut self, item: Item) {
+        self.longest = self.longest.max(item.ids.len());
+        self.tokens += item.ids.len();
+        self.items.push(item);
     }
 }
 
@@ -256,7 +137,7 @@ impl Batcher {
         let class = &mut state.classes[request.class as usize];
         // A class whose turn does not come would otherwise pile up what its callers gave up.
         if class.len() >= FILL_CANDIDATES {
-            class.retain(|waiting| !waiting.reply.is_abandoned());
+            class.retain(|waiting| !waiting.is_abandoned());
         }
         class.push_back(request);
         drop(state);
@@ -300,16 +181,16 @@ impl State {
 
 fn take_from(class: &mut VecDeque<Request>, budget: usize) -> Option<MicroBatch> {
     // Requests whose caller went away are not encoded.
-    while class.front().is_some_and(|request| request.reply.is_abandoned()) {
+    while class.front().is_some_and(|request| request.is_abandoned()) {
         class.pop_front();
     }
     let mut first = class.pop_front()?;
-    let mut batch = MicroBatch { model: first.model, items: Vec::new() };
+    let mut batch = MicroBatch::new(first.model);
     move_sentences(&mut first, &mut batch, budget);
-    if first.company == Company::Shared && first.sentences.is_empty() {
+    if first.company == Company::Shared && first.is_empty() {
         fill_up(class, &mut batch, budget);
     }
-    if !first.sentences.is_empty() {
+    if !first.is_empty() {
         class.push_back(first);
     }
     Some(batch)
@@ -318,33 +199,29 @@ fn take_from(class: &mut VecDeque<Request>, budget: usize) -> Option<MicroBatch>
 /// Fills `batch` up from other requests for the same model.
 fn fill_up(class: &mut VecDeque<Request>, batch: &mut MicroBatch, budget: usize) {
     for request in class.iter_mut().take(FILL_CANDIDATES) {
-        if request.model == batch.model && !request.reply.is_abandoned() {
+        if request.model == batch.model && !request.is_abandoned() {
             move_sentences(request, batch, budget);
         }
     }
-    class.retain(|request| !request.sentences.is_empty());
+    class.retain(|request| !request.is_empty());
 }
 
 fn move_sentences(request: &mut Request, batch: &mut MicroBatch, budget: usize) {
-    while let Some(sentence) = request.sentences.pop() {
-        let fits = batch.items.is_empty()
-            || (request.company == Company::Shared && batch.takes(&sentence.ids, budget));
-        if !fits {
-            request.sentences.push(sentence);
-            return;
-        }
-        batch.items.push(Item {
-            ids: sentence.ids,
-            row: sentence.row,
-            queued_at: request.queued_at,
-            reply: Arc::clone(&request.reply),
-        });
+    let company = request.company;
+    let fits = |batch: &MicroBatch, ids: &[u32]| {
+        batch.items.is_empty() || (company == Company::Shared && batch.takes(ids, budget))
+    };
+    while let Some(item) = request.take_if(|ids| fits(batch, ids)) {
+        batch.push(item);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::encoder::Class;
 
     type Receiver = oneshot::Receiver<Result<Vec<f32>, EncodeError>>;
 
@@ -371,9 +248,9 @@ mod tests {
         let batches = drain(&batcher);
         assert_eq!(batches.iter().map(|batch| batch.items.len()).sum::<usize>(), 200);
         for batch in &batches {
-            let padded = batch.longest() * batch.items.len();
+            let padded = batch.padded_tokens();
             assert!(padded <= 100);
-            assert!((padded - batch.tokens()) as f64 <= PADDING_SHARE * padded as f64);
+            assert!((padded - batch.tokens) as f64 <= PADDING_SHARE * padded as f64);
         }
     }
 
@@ -408,7 +285,7 @@ mod tests {
         let (second, _second) = request(Class::Bulk, Company::Shared, &[9, 9]);
         batcher.submit(first).unwrap();
         batcher.submit(second).unwrap();
-        let order: Vec<usize> = drain(&batcher).iter().map(MicroBatch::longest).collect();
+        let order: Vec<usize> = drain(&batcher).iter().map(|batch| batch.longest).collect();
         assert_eq!(order, [10, 9, 10, 9]);
     }
 

@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Precision, Provider};
 use crate::encoder::LoadError;
-use crate::encoder::batcher::Company;
 use crate::encoder::folder::{ModelFolder, Overrides, Weights};
+use crate::encoder::request::Company;
 use crate::encoder::tokenizer::Tokenizer;
 use crate::onnx::{self, ExportOptions, GraphPrecision, OnnxError};
 

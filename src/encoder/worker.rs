@@ -135,9 +135,10 @@ impl Worker {
         let metrics = &context.metrics;
         let label = ModelLabel { model: model.name.clone() };
         let started = Instant::now();
+        let queue_duration = metrics.queue_duration.get_or_create_owned(&label);
         for item in &batch.items {
             let waited = started.duration_since(item.queued_at);
-            metrics.queue_duration.get_or_create(&label).observe(waited.as_secs_f64());
+            queue_duration.observe(waited.as_secs_f64());
         }
 
         let sentences = batch.items.iter().map(|item| &*item.ids);
@@ -155,13 +156,12 @@ impl Worker {
             batch.items.iter().for_each(|item| item.fail(EncodeError::Inference));
         }
 
-        let tokens = batch.tokens();
-        let padded = batch.longest() * batch.items.len();
+        let padded = batch.padded_tokens();
         let seconds = started.elapsed().as_secs_f64();
         metrics.inference_duration.get_or_create(&label).observe(seconds);
         metrics.batch_tokens.get_or_create(&label).observe(padded as f64);
-        metrics.tokens.get_or_create(&label).inc_by(tokens as u64);
-        metrics.padding_tokens.get_or_create(&label).inc_by((padded - tokens) as u64);
+        metrics.tokens.get_or_create(&label).inc_by(batch.tokens as u64);
+        metrics.padding_tokens.get_or_create(&label).inc_by((padded - batch.tokens) as u64);
     }
 }
 

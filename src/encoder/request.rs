@@ -1,0 +1,145 @@
+//! One tokenised request on its way through the queue, and where its vectors come together.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::encoder::EncodeError;
+
+/// Whose turn comes first; a lower class uses what the higher ones leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A few sentences that somebody waits for.
+    Interactive,
+    /// Many sentences at once.
+    Bulk,
+    /// The examples of a training job.
+    Training,
+}
+
+/// How a model's sentences may share a micro-batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Company {
+    /// With others of similar length.
+    Shared,
+    /// Alone: its graph quantises activations over the whole batch, so that companions would change
+    /// a sentence's embedding.
+    Alone,
+}
+
+/// A tokenised request.
+pub(crate) struct Request {
+    /// Index of the model in the engine.
+    pub model: usize,
+    pub class: Class,
+    pub company: Company,
+    /// Longest first: micro-batches are cut from the end.
+    sentences: Vec<Sentence>,
+    queued_at: Instant,
+    reply: Arc<Reply>,
+}
+
+impl Request {
+    /// A request for one vector of `width` elements a sentence, and where the vectors arrive, rows
+    /// in the order of `sentences`.
+    pub fn new(
+        model: usize,
+        class: Class,
+        company: Company,
+        sentences: Vec<Vec<u32>>,
+        width: usize,
+    ) -> (Request, oneshot::Receiver<Result<Vec<f32>, EncodeError>>) {
+        let (sender, receiver) = oneshot::channel();
+        let reply = Reply {
+            width,
+            state: Mutex::new(ReplyState {
+                values: vec![0.0; sentences.len() * width],
+                missing: sentences.len(),
+                sender: Some(sender),
+            }),
+        };
+        let mut sentences: Vec<Sentence> =
+            sentences.into_iter().enumerate().map(|(row, ids)| Sentence { ids, row }).collect();
+        sentences.sort_by_key(|sentence| std::cmp::Reverse(sentence.ids.len()));
+        let queued_at = Instant::now();
+        let request =
+            Request { model, class, company, sentences, queued_at, reply: Arc::new(reply) };
+        (request, receiver)
+    }
+
+    /// Whether all sentences have been taken.
+    pub fn is_empty(&self) -> bool {
+        self.sentences.is_empty()
+    }
+
+    /// Whether nobody waits for it any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.reply.state().sender.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Takes the shortest sentence that is left, if its ids are accepted.
+    pub fn take_if(&mut self, accept: impl FnOnce(&[u32]) -> bool) -> Option<Item> {
+        let Sentence { ids, row } = self.sentences.pop_if(|sentence| accept(&sentence.ids))?;
+        Some(Item { ids, row, queued_at: self.queued_at, reply: Arc::clone(&self.reply) })
+    }
+}
+
+/// A tokenised sentence and its place in its request.
+struct Sentence {
+    ids: Vec<u32>,
+    row: usize,
+}
+
+/// Where the rows of one request come together.
+struct Reply {
+    width: usize,
+    state: Mutex<ReplyState>,
+}
+
+struct ReplyState {
+    values: Vec<f32>,
+    missing: usize,
+    /// Gone once the request is answered.
+    sender: Option<oneshot::Sender<Result<Vec<f32>, EncodeError>>>,
+}
+
+impl Reply {
+    fn state(&self) -> MutexGuard<'_, ReplyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One sentence of a micro-batch.
+pub(crate) struct Item {
+    pub ids: Vec<u32>,
+    row: usize,
+    pub queued_at: Instant,
+    reply: Arc<Reply>,
+}
+
+impl Item {
+    /// Delivers the sentence's vector.
+    pub fn deliver(&self, vector: &[f32]) {
+        let mut state = self.reply.state();
+        let width = self.reply.width;
+        state.values[self.row * width..][..width].copy_from_slice(vector);
+        state.missing -= 1;
+        if state.missing == 0
+            && let Some(sender) = state.sender.take()
+        {
+            let values = std::mem::take(&mut state.values);
+            // The caller may have gone away meanwhile: then nobody wants the answer.
+            let _ = sender.send(Ok(values));
+        }
+    }
+
+    /// Ends the sentence's request with an error.
+    pub fn fail(&self, error: EncodeError) {
+        if let Some(sender) = self.reply.state().sender.take() {
+            let _ = sender.send(Err(error));
+        }
+    }
+}
