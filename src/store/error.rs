@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use sqlx::migrate::MigrateError;
 
-use crate::store::jobs::state_name;
 use crate::training::job::JobState;
 
 /// Why an operation on the store failed; it then changed nothing.
@@ -59,7 +58,7 @@ pub enum StoreError {
     QueueFull { max_queued: u32 },
     #[error("there is no job {job}")]
     UnknownJob { job: String },
-    #[error("cannot {operation}: job {job} is {state}", state = state_name(*state))]
+    #[error("cannot {operation}: job {job} is {state}", state = state.as_str())]
     JobState { operation: &'static str, job: String, state: JobState },
     #[error("epoch {epoch} of job {job} has a score that is not a finite number")]
     NotFinite { job: String, epoch: u32 },

@@ -50,7 +50,7 @@ impl Store {
              ORDER BY id DESC LIMIT $3",
         )
         .bind(&query.before)
-        .bind(query.state.map(state_name))
+        .bind(query.state.map(JobState::as_str))
         .bind(i64::from(query.limit))
         .fetch_all(&self.reads)
         .await
@@ -162,27 +162,9 @@ fn from_json<T: DeserializeOwned>(
     serde_json::from_str(json).map_err(|e| StoreError::corrupt(format!("{what} {job}"), e))
 }
 
-pub(super) fn state_name(state: JobState) -> &'static str {
-    match state {
-        JobState::Queued => "queued",
-        JobState::Running => "running",
-        JobState::Succeeded => "succeeded",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "cancelled",
-    }
-}
-
 pub(super) fn state(name: &str) -> Result<JobState, StoreError> {
-    Ok(match name {
-        "queued" => JobState::Queued,
-        "running" => JobState::Running,
-        "succeeded" => JobState::Succeeded,
-        "failed" => JobState::Failed,
-        "cancelled" => JobState::Cancelled,
-        other => {
-            return Err(StoreError::corrupt("a job", format!("no such state: {other}")));
-        }
-    })
+    let found = JobState::ALL.into_iter().find(|state| state.as_str() == name);
+    found.ok_or_else(|| StoreError::corrupt("a job", format!("no such state: {name}")))
 }
 
 #[cfg(test)]

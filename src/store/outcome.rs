@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::{AnyConnection, Row};
 
 use crate::store::error::{During, StoreError};
-use crate::store::jobs::{JOB_EXAMPLES, decode, decode_example, state, state_name};
+use crate::store::jobs::{JOB_EXAMPLES, decode, decode_example, state};
 use crate::store::{NewVersion, Store, VersionInfo, examples, now, versions};
 use crate::training::job::{EpochReport, JobState};
 
@@ -139,8 +139,8 @@ pub(super) async fn end(
         "UPDATE jobs SET state = $3, reason = $4, finished_at = $5 WHERE id = $1 AND state = $2",
     )
     .bind(job)
-    .bind(state_name(from))
-    .bind(state_name(to))
+    .bind(from.as_str())
+    .bind(to.as_str())
     .bind(storable(reason))
     .bind(now())
     .execute(&mut *tx)

@@ -14,7 +14,7 @@ use crate::heads::HeadVersion;
 use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
 use crate::store::{Cancellation, Store, StoreError};
-use crate::training::job::{Example, Job, JobSpec};
+use crate::training::job::{Example, Job, JobSpec, JobState};
 use crate::training::run::{Run, RunError, Trained};
 
 /// Why a job ended that nobody cancelled by name.
@@ -209,13 +209,13 @@ impl Trainer {
         // A gauge that is late is no reason to fail a job.
         let Ok(counts) = self.0.store.job_counts().await else { return };
         for (state, count) in [
-            ("queued", counts.queued),
-            ("running", counts.running),
-            ("succeeded", counts.succeeded),
-            ("failed", counts.failed),
-            ("cancelled", counts.cancelled),
+            (JobState::Queued, counts.queued),
+            (JobState::Running, counts.running),
+            (JobState::Succeeded, counts.succeeded),
+            (JobState::Failed, counts.failed),
+            (JobState::Cancelled, counts.cancelled),
         ] {
-            let label = StateLabel { state: state.to_owned() };
+            let label = StateLabel { state: state.as_str().to_owned() };
             self.0.metrics.jobs.get_or_create(&label).set(count);
         }
     }
