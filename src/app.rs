@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ModelConfig, OnRestart, ShutdownConfig};
+use crate::config::{Config, ModelConfig, ShutdownConfig};
 use crate::encoder::folder::Overrides;
 use crate::encoder::session::Runtime;
 use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec, Models};
@@ -19,7 +19,7 @@ use crate::heads::{HeadVersion, InitialSeed, VersionError};
 use crate::http::{self, AppState, Parts, gate, listener};
 use crate::metrics::Metrics;
 use crate::readiness::{Phase, Readiness};
-use crate::store::{Recovery, Store, StoreError, StoredVersion};
+use crate::store::{Store, StoreError, StoredVersion};
 use crate::training::worker::Trainer;
 
 /// How long the store may take to close after the grace time.
@@ -273,11 +273,7 @@ async fn load_heads(
 }
 
 async fn recover_jobs(config: &Config, store: &Store) -> Result<(), AppError> {
-    let policy = match config.training.on_restart {
-        OnRestart::Resume => Recovery::Resume,
-        OnRestart::Fail => Recovery::Fail,
-    };
-    let recovered = store.recover(policy).await?;
+    let recovered = store.recover(config.training.on_restart).await?;
     for (jobs, outcome) in [
         (recovered.queued, "runs again"),
         (recovered.failed, "is marked failed"),

@@ -148,7 +148,7 @@ pub struct TrainingConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRestart {
-    /// It runs again from its start.
+    /// It goes back to the queue, ahead of younger jobs, and runs again from its start.
     Resume,
     /// It is marked failed, with the reason.
     Fail,

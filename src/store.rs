@@ -25,7 +25,7 @@ use sqlx::{Any, AnyPool, Connection, Transaction};
 
 pub use error::StoreError;
 pub use jobs::{JobCounts, JobQuery};
-pub use queue::{Cancellation, Recovered, Recovery};
+pub use queue::{Cancellation, Recovered};
 pub use tasks::TaskChange;
 pub use versions::{NewVersion, StoredVersion, VersionInfo};
 

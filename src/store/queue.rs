@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use crate::config::OnRestart;
 use crate::store::error::{During, StoreError};
 use crate::store::outcome::{end, refusal, state_of, storable};
 use crate::store::{ROWS_PER_STATEMENT, Store, jobs, now, placeholders, refuse_nul, timestamp};
@@ -19,15 +20,6 @@ pub enum Cancellation {
     Done,
     /// The job is running; whoever runs it must stop and confirm with [`Store::stop`].
     Requested,
-}
-
-/// What becomes of jobs that were running when the server died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovery {
-    /// They go back to the queue, ahead of younger jobs, and start afresh.
-    Resume,
-    /// They fail, with the reason.
-    Fail,
 }
 
 /// The ids of the jobs that [`Store::recover`] found running, by what became of them.
@@ -152,7 +144,7 @@ impl Store {
 
     /// Settles the jobs that a server left running when it died. Call it once, before the first
     /// claim. A job whose cancellation had been requested is cancelled under either policy.
-    pub async fn recover(&self, policy: Recovery) -> Result<Recovered, StoreError> {
+    pub async fn recover(&self, policy: OnRestart) -> Result<Recovered, StoreError> {
         const OPERATION: &str = "recover interrupted jobs";
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
@@ -169,12 +161,12 @@ impl Store {
                     end(&mut tx, &id, JobState::Running, JobState::Cancelled, &reason).await?;
                     recovered.cancelled.push(id);
                 }
-                (None, Recovery::Fail) => {
+                (None, OnRestart::Fail) => {
                     let reason = "the server stopped while the job was running";
                     end(&mut tx, &id, JobState::Running, JobState::Failed, reason).await?;
                     recovered.failed.push(id);
                 }
-                (None, Recovery::Resume) => {
+                (None, OnRestart::Resume) => {
                     requeue(&mut tx, &id).await?;
                     recovered.queued.push(id);
                 }

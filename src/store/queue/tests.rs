@@ -1,7 +1,8 @@
 use futures::future::join_all;
 
+use crate::config::OnRestart;
 use crate::store::fixtures::*;
-use crate::store::{Cancellation, JobCounts, Recovered, Recovery, StoreError};
+use crate::store::{Cancellation, JobCounts, Recovered, StoreError};
 use crate::training::job::{EpochReport, JobState};
 
 #[tokio::test]
@@ -163,7 +164,7 @@ async fn an_interrupted_job_starts_afresh_before_younger_ones() {
     let report = EpochReport { epoch: 1, loss: 1.5, tasks: [].into() };
     store.record_epochs(&job.id, std::slice::from_ref(&report)).await.unwrap();
 
-    let recovered = store.recover(Recovery::Resume).await.unwrap();
+    let recovered = store.recover(OnRestart::Resume).await.unwrap();
     assert_eq!(recovered, Recovered { queued: vec![job.id.clone()], ..Default::default() });
     let waiting = store.job(&job.id).await.unwrap().unwrap();
     assert_eq!((waiting.state, waiting.started_at), (JobState::Queued, None));
@@ -179,7 +180,7 @@ async fn an_interrupted_job_fails_with_the_reason_if_so_configured() {
     let (_folder, store) = store().await;
     let job = start(&store, &spec(), &[]).await;
     let waiting = enqueue(&store, &spec(), &[]).await;
-    let recovered = store.recover(Recovery::Fail).await.unwrap();
+    let recovered = store.recover(OnRestart::Fail).await.unwrap();
     assert_eq!(recovered, Recovered { failed: vec![job.id.clone()], ..Default::default() });
     let job = store.job(&job.id).await.unwrap().unwrap();
     assert_eq!(job.state, JobState::Failed);
@@ -192,7 +193,7 @@ async fn an_interrupted_job_whose_cancellation_was_requested_is_cancelled() {
     let (_folder, store) = store().await;
     let job = start(&store, &spec(), &[]).await;
     store.cancel(&job.id, "asked to").await.unwrap();
-    let recovered = store.recover(Recovery::Resume).await.unwrap();
+    let recovered = store.recover(OnRestart::Resume).await.unwrap();
     assert_eq!(recovered, Recovered { cancelled: vec![job.id.clone()], ..Default::default() });
     let job = store.job(&job.id).await.unwrap().unwrap();
     assert_eq!((job.state, job.reason.as_deref()), (JobState::Cancelled, Some("asked to")));
@@ -204,7 +205,7 @@ async fn recovery_finds_nothing_after_an_orderly_end() {
     let job = start(&store, &spec(), &[]).await;
     store.finish(&job.id, vec![]).await.unwrap();
     let before = store.job(&job.id).await.unwrap();
-    for policy in [Recovery::Resume, Recovery::Fail] {
+    for policy in [OnRestart::Resume, OnRestart::Fail] {
         assert_eq!(store.recover(policy).await.unwrap(), Recovered::default());
     }
     assert_eq!(store.job(&job.id).await.unwrap(), before);
