@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -76,24 +76,17 @@ impl std::ops::Deref for AppState {
     }
 }
 
-/// All routes but the health checks, which [`gate`] answers. OpenAI's and the Open Inference Protocol's, the API description and the playground
-/// will join here, each in a file of its own.
+/// All routes but the health checks, which [`gate`] answers.
 pub fn router(state: AppState) -> Router {
-    let body = DefaultBodyLimit::max(state.config.limits.body_bytes.get());
-    let train_body = DefaultBodyLimit::max(state.config.limits.train_body_bytes.get());
-    let training = Router::new()
-        .route("/train", get(train::list).post(train::submit))
-        .route("/train/{id}", get(train::show).delete(train::cancel))
-        .route("/train/{id}/events", get(train::events))
-        .layer(train_body);
     Router::new()
         .route("/embed", post(embed::embed))
         .route("/", post(embed::embed))
         .route("/classify", post(classify::classify))
         .route("/heads", get(heads::list))
         .route("/heads/{task}", get(heads::show).put(heads::put).delete(heads::delete))
-        .layer(body)
-        .merge(training)
+        .route("/train", get(train::list).post(train::submit))
+        .route("/train/{id}", get(train::show).delete(train::cancel))
+        .route("/train/{id}/events", get(train::events))
         .route_layer(middleware::from_fn_with_state(state.clone(), deadline))
         .route("/metrics", get(info::metrics))
         .route("/info", get(info::info))

@@ -1,7 +1,7 @@
 //! Request bodies: read within their limit, decoded with errors that say where and why.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -28,9 +28,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     }
 }
 
-/// The body's bytes, or 413 where it is larger than the route's limit, which is that of its
-/// `DefaultBodyLimit`.
-pub async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+/// The body's bytes, or 413 where there are more than `limit`.
+pub async fn read(mut request: Request, limit: usize) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::too_large(format!("the body is too large; allowed here: {limit} bytes"));
     // Said at once, without waiting for a body that will not be taken.
@@ -39,6 +38,7 @@ pub async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
+    DefaultBodyLimit::max(limit).apply(&mut request);
     Bytes::from_request(request, &()).await.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             too_large()
