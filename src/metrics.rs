@@ -49,7 +49,7 @@ pub struct RejectionLabel {
 pub enum Rejection {
     QueueFull,
     JobsFull,
-    /// The server was starting or draining.
+    /// The server was draining.
     Unready,
 }
 

@@ -1,5 +1,7 @@
 //! A model read from its folder, ready for the workers to open.
 
+use std::path::{Path, PathBuf};
+
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -14,7 +16,7 @@ use crate::onnx::{self, ExportOptions, GraphPrecision, OnnxError};
 #[derive(Clone, Debug)]
 pub struct ModelSpec {
     pub name: String,
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     pub overrides: Overrides,
     pub precision: Precision,
     pub provider: Provider,
@@ -123,6 +125,6 @@ fn fingerprint(weights: &[u8], folder: &ModelFolder) -> Result<String, LoadError
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn read(path: &std::path::Path) -> Result<Vec<u8>, LoadError> {
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
 }
