@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`bert`] | the BERT graph, its configuration |
+//! | [`bert`] | the BERT graph, its configuration, its weights |
 //! | [`weights`] | tensors of a safetensors file, as f32 |
 //! | [`graph`] | a builder for graphs |
 //! | [`inspect`](mod@inspect) | inputs, outputs and precision of a file |
@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod proto;
 pub mod weights;
 
+pub use bert::weights::BertWeights;
 pub use bert::{ExportOptions, export_bert};
 pub use error::OnnxError;
 pub use inspect::{GraphPrecision, GraphSummary, inspect};

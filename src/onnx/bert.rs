@@ -8,16 +8,19 @@
 //! into one matrix product, a bias with its GELU. Residuals stay `Add` + `LayerNormalization`,
 //! since the operator that joins the two is slower on the CPU.
 
+mod checkpoint;
 pub mod config;
+pub mod weights;
 
 use super::{
     error::OnnxError,
     graph::{Attribute, GraphBuilder, Value},
     proto::{DataType, Dimension},
-    weights::Weights,
 };
 use crate::encoder::folder::Pooling;
-use config::{Activation, BertConfig};
+use checkpoint::Checkpoint;
+use config::Activation;
+use weights::{LayerWeights, Linear, Norm};
 
 /// How token states become the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +44,14 @@ pub fn export_bert(
     safetensors: &[u8],
     options: ExportOptions,
 ) -> Result<Vec<u8>, OnnxError> {
-    let config = BertConfig::parse(config_json)?;
-    let exporter = Exporter {
-        weights: Weights::parse(safetensors)?,
-        graph: GraphBuilder::new("bert"),
-        config,
-    };
+    let checkpoint = Checkpoint::parse(config_json, safetensors)?;
+    let exporter = Exporter { checkpoint, graph: GraphBuilder::new("bert") };
     exporter.export(options)?.into_model().to_bytes()
 }
 
 /// The graph so far, and what it is made from.
 struct Exporter<'file> {
-    config: BertConfig,
-    weights: Weights<'file>,
+    checkpoint: Checkpoint<'file>,
     graph: GraphBuilder,
 }
 
@@ -65,7 +63,7 @@ impl Exporter<'_> {
 
         let mut states = self.embeddings(&ids, &types)?;
         let bias = self.attention_bias(&mask);
-        for layer in 0..self.config.num_hidden_layers {
+        for layer in 0..self.checkpoint.config.num_hidden_layers {
             states = self.layer(layer, &states, &bias)?;
         }
 
@@ -76,7 +74,7 @@ impl Exporter<'_> {
         if options.normalize {
             embedding = self.normalize(&embedding);
         }
-        let width = Dimension::Size(self.config.hidden_size as i64);
+        let width = Dimension::Size(self.checkpoint.config.hidden_size as i64);
         let dimensions = [Dimension::Name("batch".to_owned()), width];
         self.graph.output("sentence_embedding", &embedding, &dimensions);
         Ok(self.graph)
@@ -84,9 +82,12 @@ impl Exporter<'_> {
 
     /// Word, segment and position vectors, summed and normalised: batch × sequence × width.
     fn embeddings(&mut self, ids: &Value, types: &Value) -> Result<Value, OnnxError> {
-        let words = self.table("word", self.config.vocab_size)?;
-        let segments = self.table("token_type", self.config.type_vocab_size)?;
-        let positions = self.table("position", self.config.max_position_embeddings)?;
+        let words = self.checkpoint.words()?;
+        let words = self.table("word", &words);
+        let segments = self.checkpoint.segments()?;
+        let segments = self.table("token_type", &segments);
+        let positions = self.checkpoint.positions()?;
+        let positions = self.table("position", &positions);
 
         let words = self.graph.op("Gather", &[&words, ids]);
         let segments = self.graph.op("Gather", &[&segments, types]);
@@ -97,7 +98,8 @@ impl Exporter<'_> {
 
         let sum = self.graph.op("Add", &[&words, &segments]);
         let sum = self.graph.op("Add", &[&sum, &positions]);
-        self.layer_norm("embeddings.LayerNorm", &sum)
+        let norm = self.checkpoint.embeddings_norm()?;
+        Ok(self.layer_norm("embeddings.LayerNorm", &sum, &norm))
     }
 
     /// What is added to attention scores, batch × 1 × 1 × sequence: 0 for a token, and the lowest
@@ -113,20 +115,21 @@ impl Exporter<'_> {
     }
 
     fn layer(&mut self, layer: usize, states: &Value, bias: &Value) -> Result<Value, OnnxError> {
+        let weights = self.checkpoint.layer(layer)?;
         let prefix = format!("encoder.layer.{layer}");
-        let (width, inner) = (self.config.hidden_size, self.config.intermediate_size);
 
-        let attended = self.attention(&format!("{prefix}.attention"), states, bias)?;
+        let attended = self.attention(&format!("{prefix}.attention"), states, bias, &weights);
         let name = format!("{prefix}.attention.output.LayerNorm");
         let states = self.graph.op("Add", &[&attended, states]);
-        let states = self.layer_norm(&name, &states)?;
+        let states = self.layer_norm(&name, &states, &weights.attention_norm);
 
         let name = format!("{prefix}.intermediate.dense");
-        let hidden = self.linear(&name, &states, [width, inner])?;
+        let hidden = self.linear(&name, &states, &weights.intermediate);
         let hidden = self.activation(&hidden);
-        let output = self.linear(&format!("{prefix}.output.dense"), &hidden, [inner, width])?;
+        let output = self.linear(&format!("{prefix}.output.dense"), &hidden, &weights.output);
         let states = self.graph.op("Add", &[&output, &states]);
-        self.layer_norm(&format!("{prefix}.output.LayerNorm"), &states)
+        let name = format!("{prefix}.output.LayerNorm");
+        Ok(self.layer_norm(&name, &states, &weights.output_norm))
     }
 
     /// softmax(q kᵀ / √d + bias) v for every head, and the layer that joins the heads.
@@ -135,18 +138,19 @@ impl Exporter<'_> {
         prefix: &str,
         states: &Value,
         bias: &Value,
-    ) -> Result<Value, OnnxError> {
+        weights: &LayerWeights,
+    ) -> Value {
         /// batch × sequence × heads × d to batch × heads × sequence × d, and back.
         const SWAP_HEADS: &[i64] = &[0, 2, 1, 3];
         /// batch × sequence × heads × d to batch × heads × d × sequence.
         const TRANSPOSE_HEADS: &[i64] = &[0, 2, 3, 1];
 
-        let width = self.config.hidden_size;
-        let query = self.heads(&format!("{prefix}.self.query"), states, SWAP_HEADS)?;
-        let key = self.heads(&format!("{prefix}.self.key"), states, TRANSPOSE_HEADS)?;
-        let value = self.heads(&format!("{prefix}.self.value"), states, SWAP_HEADS)?;
+        let width = self.checkpoint.config.hidden_size;
+        let query = self.heads(&format!("{prefix}.self.query"), states, &weights.query, SWAP_HEADS);
+        let key = self.heads(&format!("{prefix}.self.key"), states, &weights.key, TRANSPOSE_HEADS);
+        let value = self.heads(&format!("{prefix}.self.value"), states, &weights.value, SWAP_HEADS);
 
-        let scale = (self.config.head_size() as f32).sqrt();
+        let scale = (self.checkpoint.config.head_size() as f32).sqrt();
         let scale = self.graph.scalar(scale);
         let scores = self.graph.op("MatMul", &[&query, &key]);
         let scores = self.graph.op("Div", &[&scores, &scale]);
@@ -159,7 +163,7 @@ impl Exporter<'_> {
         // 0 keeps a dimension as it is.
         let joined = self.graph.integers(&[0, 0, width as i64]);
         let context = self.graph.op("Reshape", &[&context, &joined]);
-        self.linear(&format!("{prefix}.output.dense"), &context, [width, width])
+        self.linear(&format!("{prefix}.output.dense"), &context, &weights.attention_output)
     }
 
     /// One projection of the states, cut into heads; `order` arranges the dimensions
@@ -168,20 +172,20 @@ impl Exporter<'_> {
         &mut self,
         name: &str,
         states: &Value,
+        weights: &Linear,
         order: &'static [i64],
-    ) -> Result<Value, OnnxError> {
-        let width = self.config.hidden_size;
-        let heads = self.config.num_attention_heads as i64;
-        let projected = self.linear(name, states, [width, width])?;
-        let cut = [0, 0, heads, self.config.head_size() as i64];
+    ) -> Value {
+        let heads = self.checkpoint.config.num_attention_heads as i64;
+        let projected = self.linear(name, states, weights);
+        let cut = [0, 0, heads, self.checkpoint.config.head_size() as i64];
         let cut = self.graph.integers(&cut);
         let cut = self.graph.op("Reshape", &[&projected, &cut]);
         let order = [Attribute::Ints("perm", order)];
-        Ok(self.graph.op_with("Transpose", &[&cut], &order))
+        self.graph.op_with("Transpose", &[&cut], &order)
     }
 
     fn activation(&mut self, x: &Value) -> Value {
-        match self.config.hidden_act {
+        match self.checkpoint.config.hidden_act {
             Activation::Gelu => self.graph.op("Gelu", &[x]),
             Activation::GeluTanh => {
                 let tanh = [Attribute::Text("approximate", "tanh")];
@@ -191,43 +195,31 @@ impl Exporter<'_> {
         }
     }
 
-    /// An embedding table, `rows` × width.
-    fn table(&mut self, kind: &str, rows: usize) -> Result<Value, OnnxError> {
+    /// An embedding table: rows × width.
+    fn table(&mut self, kind: &str, values: &[f32]) -> Value {
         let name = format!("embeddings.{kind}_embeddings.weight");
-        let shape = [rows, self.config.hidden_size];
-        let values = self.weights.tensor(&name, &shape)?;
-        Ok(self.graph.weight(&name, &shape, &values))
+        let width = self.checkpoint.config.hidden_size;
+        self.graph.weight(&name, &[values.len() / width, width], values)
     }
 
-    /// x W + b. The file holds PyTorch's W, outputs × inputs; ONNX multiplies by inputs × outputs.
-    fn linear(
-        &mut self,
-        name: &str,
-        x: &Value,
-        [inputs, outputs]: [usize; 2],
-    ) -> Result<Value, OnnxError> {
-        let weight_name = format!("{name}.weight");
-        let weight = self.weights.tensor(&weight_name, &[outputs, inputs])?;
-        let weight = transpose(&weight, inputs);
-        let weight = self.graph.weight(&weight_name, &[inputs, outputs], &weight);
-        let bias = self.vector(&format!("{name}.bias"), outputs)?;
+    /// x W + b. PyTorch's W is outputs × inputs; ONNX multiplies by inputs × outputs.
+    fn linear(&mut self, name: &str, x: &Value, linear: &Linear) -> Value {
+        let outputs = linear.bias.len();
+        let inputs = linear.weight.len() / outputs;
+        let weight = transpose(&linear.weight, inputs);
+        let weight = self.graph.weight(&format!("{name}.weight"), &[inputs, outputs], &weight);
+        let bias = self.graph.weight(&format!("{name}.bias"), &[outputs], &linear.bias);
         let product = self.graph.op("MatMul", &[x, &weight]);
-        Ok(self.graph.op("Add", &[&product, &bias]))
+        self.graph.op("Add", &[&product, &bias])
     }
 
-    fn layer_norm(&mut self, name: &str, x: &Value) -> Result<Value, OnnxError> {
-        let width = self.config.hidden_size;
-        let weight = self.vector(&format!("{name}.weight"), width)?;
-        let bias = self.vector(&format!("{name}.bias"), width)?;
-        let attributes =
-            [Attribute::Int("axis", -1), Attribute::Float("epsilon", self.config.layer_norm_eps)];
-        let inputs = [x, &weight, &bias];
-        Ok(self.graph.op_with("LayerNormalization", &inputs, &attributes))
-    }
-
-    fn vector(&mut self, name: &str, length: usize) -> Result<Value, OnnxError> {
-        let values = self.weights.tensor(name, &[length])?;
-        Ok(self.graph.weight(name, &[length], &values))
+    fn layer_norm(&mut self, name: &str, x: &Value, norm: &Norm) -> Value {
+        let width = norm.gamma.len();
+        let weight = self.graph.weight(&format!("{name}.weight"), &[width], &norm.gamma);
+        let bias = self.graph.weight(&format!("{name}.bias"), &[width], &norm.beta);
+        let epsilon = self.checkpoint.config.layer_norm_eps;
+        let attributes = [Attribute::Int("axis", -1), Attribute::Float("epsilon", epsilon)];
+        self.graph.op_with("LayerNormalization", &[x, &weight, &bias], &attributes)
     }
 
     /// Mean of the token states, padding left out: batch × width. A row without tokens gives 0.

@@ -3,7 +3,10 @@ use std::collections::{BTreeMap, HashSet};
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use serde_json::{Value as Json, json};
 
-use super::*;
+use super::{
+    weights::{BertShape, BertWeights},
+    *,
+};
 use crate::onnx::{
     inspect,
     inspect::{GraphInput, GraphOutput, GraphPrecision},
@@ -200,4 +203,45 @@ fn a_config_that_does_not_fit_the_weights_is_refused() {
     deeper["num_hidden_layers"] = json!(3);
     let error = export(&deeper, &shapes()).unwrap_err().to_string();
     assert!(error.contains("`encoder.layer.2.attention.self.query.weight`"), "{error}");
+}
+
+#[test]
+fn weights_are_read_as_pytorch_stores_them_with_one_row_of_token_types() {
+    let weights =
+        BertWeights::from_safetensors(config().to_string().as_bytes(), &file(&shapes())).unwrap();
+    let counting = |count: usize| -> Vec<f32> { (0..count).map(|value| value as f32).collect() };
+    assert_eq!(
+        weights.shape,
+        BertShape {
+            vocabulary: 11,
+            hidden: 4,
+            layers: 2,
+            heads: 2,
+            intermediate: 6,
+            max_positions: 8,
+            eps: 1e-5,
+            activation: Activation::Gelu,
+        }
+    );
+    assert_eq!(weights.words, counting(44));
+    assert_eq!(weights.positions, counting(32));
+    assert_eq!(weights.segment, counting(4));
+    assert_eq!(weights.layers.len(), 2);
+    let layer = &weights.layers[1];
+    assert_eq!(layer.intermediate.weight, counting(24));
+    assert_eq!(layer.intermediate.bias, counting(6));
+    assert_eq!(layer.output.bias, counting(4));
+    assert_eq!(layer.output_norm.gamma, counting(4));
+}
+
+#[test]
+fn weights_that_do_not_fit_the_config_are_refused_in_the_same_words() {
+    for name in shapes().keys().filter(|name| !name.starts_with("pooler")) {
+        let mut missing = shapes();
+        missing.remove(name);
+        let exported = export(&config(), &missing).unwrap_err();
+        let json = config().to_string();
+        let read = BertWeights::from_safetensors(json.as_bytes(), &file(&missing)).unwrap_err();
+        assert_eq!(read.to_string(), exported.to_string());
+    }
 }
