@@ -56,6 +56,8 @@ pub mod encoder;
 pub mod heads;
 pub mod http;
 pub mod hub;
+#[cfg_attr(not(target_arch = "x86_64"), path = "kernel/elsewhere.rs")]
+pub mod kernel;
 pub mod metrics;
 mod name;
 pub mod onnx;

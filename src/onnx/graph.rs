@@ -18,6 +18,8 @@ const IR_VERSION: i64 = 9;
 pub struct GraphBuilder {
     graph: GraphProto,
     constants: usize,
+    /// Operator sets beside the standard one.
+    foreign: Vec<String>,
 }
 
 /// A tensor in the graph: an input, a constant, or what a node makes.
@@ -86,8 +88,27 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[Attribute],
     ) -> Value {
+        self.node("", operator, inputs, attributes)
+    }
+
+    /// A node of another operator set than the standard one, in its version 1, with one output.
+    pub fn foreign_op(&mut self, domain: &str, operator: &str, inputs: &[&Value]) -> Value {
+        if self.foreign.iter().all(|known| known != domain) {
+            self.foreign.push(domain.to_owned());
+        }
+        self.node(domain, operator, inputs, &[])
+    }
+
+    fn node(
+        &mut self,
+        domain: &str,
+        operator: &str,
+        inputs: &[&Value],
+        attributes: &[Attribute],
+    ) -> Value {
         let name = format!("{operator}_{}", self.graph.node.len());
         self.graph.node.push(NodeProto {
+            domain: domain.to_owned(),
             input: inputs.iter().map(|value| value.0.clone()).collect(),
             output: vec![name.clone()],
             name: name.clone(),
@@ -114,12 +135,15 @@ impl GraphBuilder {
 
     /// The finished model.
     pub fn into_model(self) -> ModelProto {
+        let standard = OperatorSetIdProto { domain: String::new(), version: OPSET };
+        let foreign =
+            self.foreign.into_iter().map(|domain| OperatorSetIdProto { domain, version: 1 });
         ModelProto {
             ir_version: IR_VERSION,
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+            opset_import: std::iter::once(standard).chain(foreign).collect(),
             functions: Vec::new(),
         }
     }

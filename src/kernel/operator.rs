@@ -1,0 +1,91 @@
+//! The encoder as an ONNX Runtime operator, and the graph that consists of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ort::operator::{
+    ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType;
+
+use super::fused::{FusedEncoder, Scratch};
+use crate::onnx::graph::GraphBuilder;
+use crate::onnx::proto::{DataType, Dimension};
+
+/// The operator set of polyhead's own operators.
+const DOMAIN: &str = "polyhead";
+const OPERATOR: &str = "FusedBert";
+
+impl FusedEncoder {
+    /// The operator set that a session needs for [`FusedEncoder::graph`].
+    pub fn domain(&self) -> ort::Result<OperatorDomain> {
+        OperatorDomain::new(DOMAIN)?.add(self.clone())
+    }
+
+    /// A serialized graph: `input_ids` (uint32, tokens) and `sentence_ends` (int64, sentences) to
+    /// `sentence_embedding` (f32, sentences × width). It holds no weights.
+    pub fn graph(&self) -> Vec<u8> {
+        let mut graph = GraphBuilder::new("fused");
+        let ids = graph.input("input_ids", DataType::Uint32, &["tokens"]);
+        let ends = graph.input("sentence_ends", DataType::Int64, &["sentences"]);
+        let vectors = graph.foreign_op(DOMAIN, OPERATOR, &[&ids, &ends]);
+        let dimensions =
+            [Dimension::Name("sentences".to_owned()), Dimension::Size(self.width() as i64)];
+        graph.output("sentence_embedding", &vectors, &dimensions);
+        graph.into_model().to_bytes().expect("a graph without weights is small")
+    }
+}
+
+impl Operator for FusedEncoder {
+    type Kernel<'attr> = Run;
+
+    fn name(&self) -> &str {
+        OPERATOR
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [TensorElementType::Uint32, TensorElementType::Int64].map(OperatorInput::required)
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, _: &KernelContext<'attr>) -> ort::Result<Run> {
+        Ok(Run { encoder: self.clone(), scratch: self.scratch(), ends: Vec::new() })
+    }
+}
+
+/// The operator in one session.
+pub struct Run {
+    encoder: FusedEncoder,
+    scratch: Scratch,
+    ends: Vec<usize>,
+}
+
+impl Kernel for Run {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        // A panic must not unwind into ONNX Runtime. What it leaves behind in the scratch memory is
+        // written again before it is read.
+        catch_unwind(AssertUnwindSafe(|| self.run(context)))
+            .unwrap_or_else(|_| Err(ort::Error::new("the fused encoder panicked")))
+    }
+}
+
+impl Run {
+    fn run(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let missing = || ort::Error::new("the operator lacks a value");
+        let ids = context.input(0)?.ok_or_else(missing)?;
+        let (_, ids) = ids.try_extract_tensor::<u32>()?;
+        let ends = context.input(1)?.ok_or_else(missing)?;
+        let (_, ends) = ends.try_extract_tensor::<i64>()?;
+        self.ends.clear();
+        // A negative end is beyond any number of tokens, and refused as such.
+        self.ends.extend(ends.iter().map(|&end| usize::try_from(end).unwrap_or(usize::MAX)));
+        let shape = [self.ends.len(), self.encoder.width()];
+        let mut vectors = context.output(0, shape)?.ok_or_else(missing)?;
+        let (_, vectors) = vectors.try_extract_tensor_mut::<f32>()?;
+        self.encoder
+            .encode(&mut self.scratch, ids, &self.ends, vectors)
+            .map_err(|error| ort::Error::new(error.to_string()))
+    }
+}
