@@ -178,6 +178,7 @@ async fn start_engine(
     let settings = EngineSettings {
         workers: config.runtime.worker_threads().get(),
         batch_tokens: config.batching.batch_tokens.get(),
+        batch_time: config.batching.batch_time,
         queue_tokens: config.batching.queue_tokens.get(),
         tokens_per_request: config.limits.tokens_per_request.get(),
     };

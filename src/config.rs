@@ -101,6 +101,9 @@ pub struct RuntimeConfig {
 pub struct BatchingConfig {
     /// The most tokens of one micro-batch; a single longer input makes a batch of its own.
     pub batch_tokens: NonZeroUsize,
+    /// About the longest time that one micro-batch may take; more than zero.
+    #[serde(with = "text::duration")]
+    pub batch_time: Duration,
     /// The most tokens that may be waiting or in work; requests beyond it get 429.
     pub queue_tokens: NonZeroUsize,
     /// Requests with at most so many inputs overtake larger ones.
@@ -328,6 +331,7 @@ impl Default for BatchingConfig {
     fn default() -> Self {
         Self {
             batch_tokens: count::<2_048>(),
+            batch_time: Duration::from_millis(8),
             queue_tokens: count::<262_144>(),
             interactive_inputs: 8,
         }

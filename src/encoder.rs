@@ -4,10 +4,13 @@
 //! admitted by tokens, tokenised off the async runtime, queued, cut into micro-batches, run, and
 //! finished (dimensions, normalisation). The encoder knows neither heads nor HTTP.
 
+pub mod batch;
 mod batcher;
 mod error;
 pub mod folder;
+mod micro_batch;
 mod model;
+mod pace;
 pub mod pooling;
 mod request;
 pub mod session;
@@ -25,12 +28,13 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use crate::encoder::error::{EncodeError, LoadError};
 pub use crate::encoder::model::ModelSpec;
-pub use crate::encoder::request::{Class, Company};
+pub use crate::encoder::request::Class;
 
+use crate::encoder::batch::BatchLayout;
 use crate::encoder::batcher::Batcher;
 use crate::encoder::folder::Pooling;
 use crate::encoder::model::{Graph, Model};
-use crate::encoder::request::Request;
+use crate::encoder::request::{Request, Terms};
 use crate::encoder::session::{Device, OutputKind, Runtime};
 use crate::encoder::tokenizer::{Tokens, Truncation};
 use crate::encoder::worker::{Context, Probe};
@@ -42,8 +46,10 @@ use crate::onnx::GraphPrecision;
 pub struct EngineSettings {
     /// Worker threads; each holds a session of every model.
     pub workers: usize,
-    /// Tokens of a micro-batch, padding included.
+    /// The most tokens of a micro-batch, padding included.
     pub batch_tokens: usize,
+    /// About the longest time that a micro-batch may take, so that others need not wait for long.
+    pub batch_time: Duration,
     /// Tokens that may be admitted at a time.
     pub queue_tokens: usize,
     /// Tokens of one request.
@@ -104,7 +110,7 @@ pub struct ModelInfo {
     pub output: OutputKind,
     pub output_name: String,
     pub token_type_ids: bool,
-    pub batching: Company,
+    pub batching: BatchLayout,
     /// Identifies the encoder to head versions: SHA-256 in hex.
     pub fingerprint: String,
     #[serde(skip)]
@@ -150,7 +156,7 @@ impl Engine {
     ) -> Result<Engine, LoadError> {
         let (models, graphs): (Vec<Model>, Vec<_>) = models.0.into_iter().unzip();
         let models: Arc<[Model]> = models.into();
-        let batcher = Arc::new(Batcher::new(settings.batch_tokens, settings.queue_tokens));
+        let batcher = Arc::new(Batcher::new(settings));
         let (fault, faults) = mpsc::unbounded_channel();
         let context = Context {
             runtime,
@@ -238,8 +244,8 @@ impl Encoder {
             admission.correct_to(tokens)?;
         }
         let width = self.info.dimensions;
-        let (request, answer) =
-            Request::new(self.index, options.class, self.info.batching, sentences, width);
+        let terms = Terms { model: self.index, class: options.class, layout: self.info.batching };
+        let (request, answer) = Request::new(terms, sentences, width);
         self.batcher.submit(request)?;
         let values = answer.await.map_err(|_| EncodeError::Stopped)??;
         drop(admission);
@@ -347,7 +353,7 @@ fn describe(model: &Model, probe: Probe) -> Result<ModelInfo, LoadError> {
         output: probe.kind,
         output_name: probe.output,
         token_type_ids: probe.token_type_ids,
-        batching: model.company,
+        batching: model.layout,
         fingerprint: model.fingerprint.clone(),
         normalized_in_graph: probe.normalized_in_graph,
     })

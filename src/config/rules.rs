@@ -23,7 +23,7 @@ pub struct Violation {
 /// Every broken rule.
 pub fn violations(config: &Config) -> Vec<Violation> {
     let mut violations = limits(config);
-    violations.extend(server(config));
+    violations.extend(durations(config));
     violations.extend(runtime(config));
     violations.extend(files(config));
     violations.extend(models(config));
@@ -31,13 +31,19 @@ pub fn violations(config: &Config) -> Vec<Violation> {
     violations
 }
 
-fn server(config: &Config) -> Option<Violation> {
-    config.server.request_timeout.is_zero().then(|| {
-        Violation::at(
-            Key::from(["server", "request_timeout"]),
-            "found no time at all, allowed: more than \"0s\", such as \"30s\"".to_owned(),
-        )
+fn durations(config: &Config) -> Vec<Violation> {
+    [
+        (Key::from(["server", "request_timeout"]), config.server.request_timeout, "30s"),
+        (Key::from(["batching", "batch_time"]), config.batching.batch_time, "8ms"),
+    ]
+    .into_iter()
+    .filter(|(_, duration, _)| duration.is_zero())
+    .map(|(key, _, example)| {
+        let message =
+            format!("found no time at all, allowed: more than \"0s\", such as {example:?}");
+        Violation::at(key, message)
     })
+    .collect()
 }
 
 fn runtime(config: &Config) -> Option<Violation> {

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Precision, Provider};
 use crate::encoder::LoadError;
+use crate::encoder::batch::BatchLayout;
 use crate::encoder::folder::{ModelFolder, Overrides, Weights};
-use crate::encoder::request::Company;
+use crate::encoder::session::SessionOptions;
 use crate::encoder::tokenizer::Tokenizer;
 use crate::onnx::{self, ExportOptions, GraphPrecision, OnnxError};
 
@@ -32,7 +33,7 @@ pub(crate) struct Model {
     pub folder: ModelFolder,
     /// Whether the configuration wants vectors that are not normalised.
     pub wants_raw: bool,
-    pub company: Company,
+    pub layout: BatchLayout,
     pub precision: GraphPrecision,
     pub provider: Provider,
     /// SHA-256, in hex, of all that an embedding depends on.
@@ -68,13 +69,21 @@ impl Model {
             name: spec.name.clone(),
             tokenizer,
             wants_raw: spec.overrides.normalize == Some(false),
-            company: if summary.quantizes_per_batch { Company::Alone } else { Company::Shared },
+            layout: match summary.quantizes_per_batch {
+                true => BatchLayout::Alone,
+                false => BatchLayout::Padded,
+            },
             precision: summary.precision,
             provider: spec.provider,
             folder,
             fingerprint,
         };
         Ok((model, graph))
+    }
+
+    /// How a worker opens its graph.
+    pub fn session_options(&self) -> SessionOptions {
+        SessionOptions { provider: self.provider, pad_token_id: self.folder.pad_token_id }
     }
 }
 

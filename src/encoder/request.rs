@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::encoder::EncodeError;
+use crate::encoder::batch::BatchLayout;
 
 /// Whose turn comes first; a lower class uses what the higher ones leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,25 +19,23 @@ pub enum Class {
     Training,
 }
 
-/// How a model's sentences may share a micro-batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Company {
-    /// With others of similar length.
-    Shared,
-    /// Alone: its graph quantises activations over the whole batch, so that companions would change
-    /// a sentence's embedding.
-    Alone,
+/// On what terms a request is queued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Index of the model in the engine.
+    pub model: usize,
+    pub class: Class,
+    pub layout: BatchLayout,
 }
 
 /// A tokenised request.
 pub(crate) struct Request {
-    /// Index of the model in the engine.
-    pub model: usize,
-    pub class: Class,
-    pub company: Company,
-    /// Longest first: micro-batches are cut from the end.
+    pub terms: Terms,
+    /// Shortest first. Micro-batches are cut from the end: what is left for last is short, so that
+    /// the workers are done with a request at about the same time.
     sentences: Vec<Sentence>,
+    /// Tokens of `sentences`.
+    tokens: usize,
     queued_at: Instant,
     reply: Arc<Reply>,
 }
@@ -46,9 +44,7 @@ impl Request {
     /// A request for one vector of `width` elements a sentence, and where the vectors arrive, rows
     /// in the order of `sentences`.
     pub fn new(
-        model: usize,
-        class: Class,
-        company: Company,
+        terms: Terms,
         sentences: Vec<Vec<u32>>,
         width: usize,
     ) -> (Request, oneshot::Receiver<Result<Vec<f32>, EncodeError>>) {
@@ -63,10 +59,10 @@ impl Request {
         };
         let mut sentences: Vec<Sentence> =
             sentences.into_iter().enumerate().map(|(row, ids)| Sentence { ids, row }).collect();
-        sentences.sort_by_key(|sentence| std::cmp::Reverse(sentence.ids.len()));
+        sentences.sort_by_key(|sentence| sentence.ids.len());
+        let tokens = sentences.iter().map(|sentence| sentence.ids.len()).sum();
         let queued_at = Instant::now();
-        let request =
-            Request { model, class, company, sentences, queued_at, reply: Arc::new(reply) };
+        let request = Request { terms, sentences, tokens, queued_at, reply: Arc::new(reply) };
         (request, receiver)
     }
 
@@ -75,14 +71,20 @@ impl Request {
         self.sentences.is_empty()
     }
 
+    /// Tokens that have not been taken.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
     /// Whether nobody waits for it any more.
     pub fn is_abandoned(&self) -> bool {
         self.reply.state().sender.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Takes the shortest sentence that is left, if its ids are accepted.
+    /// Takes the longest sentence that is left, if its ids are accepted.
     pub fn take_if(&mut self, accept: impl FnOnce(&[u32]) -> bool) -> Option<Item> {
         let Sentence { ids, row } = self.sentences.pop_if(|sentence| accept(&sentence.ids))?;
+        self.tokens -= ids.len();
         Some(Item { ids, row, queued_at: self.queued_at, reply: Arc::clone(&self.reply) })
     }
 }

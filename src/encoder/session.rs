@@ -14,6 +14,7 @@ use ort::value::{Outlet, TensorRef, ValueType};
 use serde::Serialize;
 
 use crate::config::Provider;
+use crate::encoder::batch::{PaddedBatch, RaggedBatch};
 
 /// The variable that keeps ONNX Runtime from contacting its maker. It has to be set before the
 /// library is loaded; switching telemetry off through the API alone changes nothing.
@@ -136,18 +137,15 @@ impl Runtime {
     }
 }
 
-/// A micro-batch, padded to its longest sentence; all arrays are row-major, sentences × tokens.
-#[derive(Debug, Default)]
-pub struct Batch {
-    pub input_ids: Vec<i64>,
-    pub attention_mask: Vec<i64>,
-    pub token_type_ids: Vec<i64>,
-    pub sentences: usize,
-    /// Tokens of the longest sentence.
-    pub tokens: usize,
+/// How to open a graph.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOptions {
+    pub provider: Provider,
+    /// The id that fills sentences up to the longest of their batch.
+    pub pad_token_id: u32,
 }
 
-/// What a graph made of a [`Batch`].
+/// What a graph made of the sentences of a batch.
 pub struct Output<'a> {
     pub kind: OutputKind,
     pub width: usize,
@@ -171,10 +169,13 @@ pub struct Session {
     output: String,
     token_type_ids: bool,
     device: Device,
+    pad_token_id: u32,
+    /// The batch in work, as the graph wants it.
+    padded: PaddedBatch,
 }
 
 impl Session {
-    /// Opens the serialized `graph` for one thread, on the device that `provider` comes to.
+    /// Opens the serialized `graph` for one thread, on the device that the provider comes to.
     ///
     /// # Errors
     /// With [`Provider::Cuda`], that CUDA is not built in or does not work. [`Provider::Auto`] takes
@@ -182,41 +183,50 @@ impl Session {
     pub fn open(
         runtime: &Runtime,
         graph: &[u8],
-        provider: Provider,
+        options: SessionOptions,
     ) -> Result<Session, SessionError> {
-        match provider {
-            Provider::Cpu => Session::open_on_cpu(runtime, graph),
+        let pad_token_id = options.pad_token_id;
+        match options.provider {
+            Provider::Cpu => Session::open_on_cpu(runtime, graph, pad_token_id),
             Provider::Cuda if !runtime.has_cuda() => {
                 Err(SessionError::CudaNotBuilt(runtime.library.to_path_buf()))
             }
-            Provider::Cuda => Session::open_on_cuda(runtime, graph),
+            Provider::Cuda => Session::open_on_cuda(runtime, graph, pad_token_id),
             // That CUDA is built in does not mean that it works: only opening the graph tells.
             Provider::Auto if runtime.has_cuda() => {
-                Session::open_on_cuda(runtime, graph).or_else(|cause| {
+                Session::open_on_cuda(runtime, graph, pad_token_id).or_else(|cause| {
                     tracing::warn!(%cause, "CUDA is built in but unusable; running on the CPU");
-                    Session::open_on_cpu(runtime, graph)
+                    Session::open_on_cpu(runtime, graph, pad_token_id)
                 })
             }
-            Provider::Auto => Session::open_on_cpu(runtime, graph),
+            Provider::Auto => Session::open_on_cpu(runtime, graph, pad_token_id),
         }
     }
 
-    fn open_on_cpu(runtime: &Runtime, graph: &[u8]) -> Result<Session, SessionError> {
+    fn open_on_cpu(
+        runtime: &Runtime,
+        graph: &[u8],
+        pad_token_id: u32,
+    ) -> Result<Session, SessionError> {
         // Named explicitly: ort's builder otherwise sets a policy by which ORT may pick any plugin.
         let cpus = runtime.environment.devices().filter(|device| {
             device.hardware_device().ty() == DeviceType::CPU
                 && device.ep().is_ok_and(|name| name == "CPUExecutionProvider")
         });
         let builder = builder(runtime)?.with_devices(cpus, None).map_err(ort::Error::from)?;
-        Session::commit(builder, graph, Device::Cpu)
+        Session::commit(builder, graph, Device::Cpu, pad_token_id)
     }
 
-    fn open_on_cuda(runtime: &Runtime, graph: &[u8]) -> Result<Session, SessionError> {
+    fn open_on_cuda(
+        runtime: &Runtime,
+        graph: &[u8],
+        pad_token_id: u32,
+    ) -> Result<Session, SessionError> {
         let unusable = |cause: String| SessionError::CudaUnusable(cause);
         let builder = builder(runtime)?
             .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
             .map_err(|cause| unusable(cause.message().to_owned()))?;
-        Session::commit(builder, graph, Device::Cuda).map_err(|error| match error {
+        Session::commit(builder, graph, Device::Cuda, pad_token_id).map_err(|error| match error {
             SessionError::Runtime(cause) => unusable(cause.message().to_owned()),
             other => other,
         })
@@ -226,13 +236,15 @@ impl Session {
         mut builder: SessionBuilder,
         graph: &[u8],
         device: Device,
+        pad_token_id: u32,
     ) -> Result<Session, SessionError> {
         let inner = builder.commit_from_memory(graph)?;
         let token_type_ids = check_inputs(&inner)?;
         let output = choose_output(&inner)?;
         let selected = OutputSelector::no_default().with(&output);
         let run_options = RunOptions::new()?.with_outputs(selected);
-        Ok(Session { inner, run_options, output, token_type_ids, device })
+        let padded = PaddedBatch::default();
+        Ok(Session { inner, run_options, output, token_type_ids, device, pad_token_id, padded })
     }
 
     pub fn device(&self) -> Device {
@@ -251,9 +263,11 @@ impl Session {
     /// Runs one micro-batch and hands what came out to `read`, without a copy.
     pub fn run<T>(
         &mut self,
-        batch: &Batch,
+        batch: &RaggedBatch,
         read: impl FnOnce(Output<'_>) -> T,
     ) -> Result<T, SessionError> {
+        self.padded.fill(batch, self.pad_token_id);
+        let batch = &self.padded;
         let shape = [batch.sentences, batch.tokens];
         let tensor = |values| TensorRef::<i64>::from_array_view((shape, values));
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![

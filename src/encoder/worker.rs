@@ -8,10 +8,12 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::encoder::batcher::{Batcher, MicroBatch};
+use crate::encoder::batch::RaggedBatch;
+use crate::encoder::batcher::Batcher;
 use crate::encoder::folder::Pooling;
+use crate::encoder::micro_batch::MicroBatch;
 use crate::encoder::model::{Graph, Model};
-use crate::encoder::session::{Batch, Device, Output, OutputKind, Runtime, Session, SessionError};
+use crate::encoder::session::{Device, Output, OutputKind, Runtime, Session, SessionError};
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{EncodeError, LoadError, pooling};
 use crate::metrics::{Metrics, ModelLabel};
@@ -94,19 +96,19 @@ fn stop(context: &Context, threads: Vec<JoinHandle<()>>, error: LoadError) -> Lo
 
 struct Worker {
     sessions: Vec<Session>,
-    batch: Batch,
+    batch: RaggedBatch,
 }
 
 impl Worker {
     /// Opens a session of every model and warms it up with a real forward pass.
     fn open(context: &Context, graphs: &[Graph]) -> Result<(Worker, Vec<Probe>), LoadError> {
-        let mut worker = Worker { sessions: Vec::new(), batch: Batch::default() };
+        let mut worker = Worker { sessions: Vec::new(), batch: RaggedBatch::new() };
         let mut probes = Vec::new();
         for (model, graph) in context.models.iter().zip(graphs) {
             let failed = |source| LoadError::Session { model: model.name.clone(), source };
             let mut session =
-                Session::open(&context.runtime, graph, model.provider).map_err(failed)?;
-            let probe = probe(&mut session, model, &mut worker.batch).map_err(failed)?;
+                Session::open(&context.runtime, graph, model.session_options()).map_err(failed)?;
+            let probe = probe(&mut session, model).map_err(failed)?;
             probes.push(probe);
             worker.sessions.push(session);
         }
@@ -141,8 +143,8 @@ impl Worker {
             queue_duration.observe(waited.as_secs_f64());
         }
 
-        let sentences = batch.items.iter().map(|item| &*item.ids);
-        fill(&mut self.batch, sentences, model.folder.pad_token_id);
+        self.batch.clear();
+        batch.items.iter().for_each(|item| self.batch.push(&item.ids));
         let pooling = model.folder.pooling;
         let delivered = self.sessions[batch.model].run(&self.batch, |output| {
             let mut vector = vec![0.0; output.width];
@@ -156,26 +158,26 @@ impl Worker {
             batch.items.iter().for_each(|item| item.fail(EncodeError::Inference));
         }
 
-        let padded = batch.padded_tokens();
-        let seconds = started.elapsed().as_secs_f64();
-        metrics.inference_duration.get_or_create(&label).observe(seconds);
+        let (time, tokens, padded) = (started.elapsed(), batch.tokens(), batch.padded_tokens());
+        context.batcher.finished(batch, time);
+        metrics.inference_duration.get_or_create(&label).observe(time.as_secs_f64());
         metrics.batch_tokens.get_or_create(&label).observe(padded as f64);
-        metrics.tokens.get_or_create(&label).inc_by(batch.tokens as u64);
-        metrics.padding_tokens.get_or_create(&label).inc_by((padded - batch.tokens) as u64);
+        metrics.tokens.get_or_create(&label).inc_by(tokens as u64);
+        metrics.padding_tokens.get_or_create(&label).inc_by((padded - tokens) as u64);
     }
 }
 
-fn probe(session: &mut Session, model: &Model, batch: &mut Batch) -> Result<Probe, SessionError> {
-    let sentences: Vec<Vec<u32>> = ["A first forward pass.", "Another one, with other words"]
-        .iter()
-        .filter_map(|text| model.tokenizer.encode(text, Truncation::Right).ok())
-        .map(|tokens| tokens.ids)
-        .collect();
-    fill(batch, sentences.iter().map(Vec::as_slice), model.folder.pad_token_id);
-    let (width, kind, lengths) = session.run(batch, |output| {
+fn probe(session: &mut Session, model: &Model) -> Result<Probe, SessionError> {
+    let mut batch = RaggedBatch::new();
+    for text in ["A first forward pass.", "Another one, with other words"] {
+        if let Ok(tokens) = model.tokenizer.encode(text, Truncation::Right) {
+            batch.push(&tokens.ids);
+        }
+    }
+    let (width, kind, lengths) = session.run(&batch, |output| {
         let mut vector = vec![0.0; output.width];
-        let lengths: Vec<f32> = sentences
-            .iter()
+        let lengths: Vec<f32> = batch
+            .sentences()
             .enumerate()
             .map(|(row, ids)| {
                 sentence_vector(&output, row, ids.len(), model.folder.pooling, &mut vector);
@@ -211,25 +213,4 @@ fn sentence_vector(
             pooling::pool(pooling.unwrap_or(Pooling::Mean), values, tokens, into);
         }
     }
-}
-
-/// Lays sentences out side by side, padded to the longest.
-fn fill<'a>(
-    batch: &mut Batch,
-    sentences: impl ExactSizeIterator<Item = &'a [u32]> + Clone,
-    pad_token_id: u32,
-) {
-    batch.sentences = sentences.len();
-    batch.tokens = sentences.clone().map(<[u32]>::len).max().unwrap_or(0);
-    batch.input_ids.clear();
-    batch.attention_mask.clear();
-    for ids in sentences {
-        let end = batch.input_ids.len() + batch.tokens;
-        batch.input_ids.extend(ids.iter().map(|&id| i64::from(id)));
-        batch.input_ids.resize(end, i64::from(pad_token_id));
-        batch.attention_mask.resize(end - batch.tokens + ids.len(), 1);
-        batch.attention_mask.resize(end, 0);
-    }
-    batch.token_type_ids.clear();
-    batch.token_type_ids.resize(batch.input_ids.len(), 0);
 }

@@ -25,6 +25,10 @@ fn says_the_key_what_was_found_and_what_is_allowed() {
             "server.request_timeout = \"0s\"",
             "server.request_timeout: found no time at all, allowed: more than \"0s\", such as \"30s\"",
         ),
+        (
+            "batching.batch_time = \"0s\"",
+            "batching.batch_time: found no time at all, allowed: more than \"0s\", such as \"8ms\"",
+        ),
         ("server = 3", "server: found 3, allowed: a section, [server] with keys below it"),
         ("[[server]]", "server: found [{}], allowed: a section, [server] with keys below it"),
         (

@@ -5,6 +5,7 @@ use super::*;
 /// For every key, the text of a variable that sets it to something else than `every_key` does.
 const OTHERS: &[(&str, &str, &str)] = &[
     // Key, text, and the same in TOML.
+    ("batching.batch_time", "20ms", "\"20ms\""),
     ("batching.batch_tokens", "512", "512"),
     ("batching.interactive_inputs", "0", "0"),
     ("batching.queue_tokens", "300000", "300000"),
