@@ -8,6 +8,7 @@ pub mod batch;
 mod batcher;
 mod error;
 pub mod folder;
+mod form;
 mod micro_batch;
 mod model;
 mod pace;
@@ -33,7 +34,8 @@ pub use crate::encoder::request::Class;
 use crate::encoder::batch::BatchLayout;
 use crate::encoder::batcher::Batcher;
 use crate::encoder::folder::Pooling;
-use crate::encoder::model::{Graph, Model};
+use crate::encoder::form::{Candidates, Form};
+use crate::encoder::model::Model;
 use crate::encoder::request::{Request, Terms};
 use crate::encoder::session::{Device, OutputKind, Runtime};
 use crate::encoder::tokenizer::{Tokens, Truncation};
@@ -57,7 +59,7 @@ pub struct EngineSettings {
 }
 
 /// Models that have been read from their folders, to be opened by [`Engine::start`].
-pub struct Models(Vec<(Model, Graph)>);
+pub struct Models(Vec<(Model, Candidates)>);
 
 impl Models {
     /// Reads all models. Blocks for as long as the disk takes.
@@ -111,6 +113,10 @@ pub struct ModelInfo {
     pub output_name: String,
     pub token_type_ids: bool,
     pub batching: BatchLayout,
+    /// The matrix instructions of the fused encoder, where it runs.
+    pub fused: Option<&'static str>,
+    /// Why the fused encoder does not run, where it does not.
+    pub not_fused: Option<String>,
     /// Identifies the encoder to head versions: SHA-256 in hex.
     pub fingerprint: String,
     #[serde(skip)]
@@ -154,7 +160,14 @@ impl Engine {
         settings: EngineSettings,
         metrics: Arc<Metrics>,
     ) -> Result<Engine, LoadError> {
-        let (models, graphs): (Vec<Model>, Vec<_>) = models.0.into_iter().unzip();
+        let mut forms = Vec::new();
+        let mut settled = Vec::new();
+        for (model, candidates) in models.0 {
+            let (form, not_fused) = candidates.settle(&runtime, &model)?;
+            settled.push((model, Running::new(&form, not_fused)));
+            forms.push(form);
+        }
+        let (models, running): (Vec<Model>, Vec<Running>) = settled.into_iter().unzip();
         let models: Arc<[Model]> = models.into();
         let batcher = Arc::new(Batcher::new(settings));
         let (fault, faults) = mpsc::unbounded_channel();
@@ -165,14 +178,15 @@ impl Engine {
             metrics: Arc::clone(&metrics),
             faults: fault,
         };
-        let (threads, probes) = worker::start(settings.workers, &context, graphs)?;
+        let (threads, probes) = worker::start(settings.workers, &context, forms)?;
         let mut engine = Engine { encoders: BTreeMap::new(), batcher, threads, faults };
         let tokenizing = Arc::new(Semaphore::new(settings.workers));
-        for (index, (model, probe)) in models.iter().zip(probes).enumerate() {
+        for (index, ((model, running), probe)) in models.iter().zip(running).zip(probes).enumerate()
+        {
             let encoder = Encoder {
                 index,
                 models: Arc::clone(&models),
-                info: describe(model, probe)?,
+                info: describe(model, running, probe)?,
                 tokens_per_request: settings.tokens_per_request,
                 batcher: Arc::clone(&engine.batcher),
                 tokenizing: Arc::clone(&tokenizing),
@@ -332,7 +346,26 @@ impl Finish {
     }
 }
 
-fn describe(model: &Model, probe: Probe) -> Result<ModelInfo, LoadError> {
+/// What is known of the form that a model runs in, once the form itself is with the workers.
+struct Running {
+    precision: GraphPrecision,
+    batching: BatchLayout,
+    fused: Option<&'static str>,
+    not_fused: Option<String>,
+}
+
+impl Running {
+    fn new(form: &Form, not_fused: Option<String>) -> Running {
+        Running {
+            precision: form.precision(),
+            batching: form.layout(),
+            fused: form.instructions(),
+            not_fused,
+        }
+    }
+}
+
+fn describe(model: &Model, running: Running, probe: Probe) -> Result<ModelInfo, LoadError> {
     if probe.kind == OutputKind::TokenStates && model.folder.pooling.is_none() {
         return Err(LoadError::NoPooling(model.name.clone()));
     }
@@ -348,12 +381,14 @@ fn describe(model: &Model, probe: Probe) -> Result<ModelInfo, LoadError> {
         pooling: model.folder.pooling,
         prompts: model.folder.prompts.clone(),
         normalize: model.folder.normalize || probe.normalized_in_graph,
-        precision: model.precision,
+        precision: running.precision,
         provider: probe.device,
         output: probe.kind,
         output_name: probe.output,
         token_type_ids: probe.token_type_ids,
-        batching: model.layout,
+        batching: running.batching,
+        fused: running.fused,
+        not_fused: running.not_fused,
         fingerprint: model.fingerprint.clone(),
         normalized_in_graph: probe.normalized_in_graph,
     })

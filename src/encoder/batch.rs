@@ -61,6 +61,11 @@ impl RaggedBatch {
         self.len() == 0
     }
 
+    /// Tokens of the longest sentence.
+    pub fn longest(&self) -> usize {
+        self.sentences().map(<[u32]>::len).max().unwrap_or(0)
+    }
+
     /// The ids of each sentence.
     pub fn sentences(&self) -> impl Iterator<Item = &[u32]> {
         self.offsets.windows(2).map(|ends| &self.ids[ends[0] as usize..ends[1] as usize])
@@ -90,7 +95,7 @@ impl PaddedBatch {
     /// Takes the sentences of `batch` in place of its own; the memory is used again.
     pub fn fill(&mut self, batch: &RaggedBatch, pad_token_id: u32) {
         self.sentences = batch.len();
-        self.tokens = batch.sentences().map(<[u32]>::len).max().unwrap_or(0);
+        self.tokens = batch.longest();
         self.input_ids.clear();
         self.attention_mask.clear();
         for ids in batch.sentences() {

@@ -7,10 +7,12 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{Precision, Provider};
 use crate::encoder::LoadError;
-use crate::encoder::batch::BatchLayout;
 use crate::encoder::folder::{ModelFolder, Overrides, Weights};
+use crate::encoder::form::{Candidates, Stock};
 use crate::encoder::session::SessionOptions;
 use crate::encoder::tokenizer::Tokenizer;
+use crate::kernel::{FusedEncoder, Instructions};
+use crate::onnx::bert::weights::BertWeights;
 use crate::onnx::{self, ExportOptions, GraphPrecision, OnnxError};
 
 /// Which model to load, and how.
@@ -23,26 +25,22 @@ pub struct ModelSpec {
     pub provider: Provider,
 }
 
-/// A serialized ONNX graph. Only opening a session needs it; it is large and not kept.
-pub(crate) type Graph = Bytes;
-
-/// A model in memory, less its graph.
+/// A model in memory, less its weights.
 pub(crate) struct Model {
     pub name: String,
     pub tokenizer: Tokenizer,
     pub folder: ModelFolder,
     /// Whether the configuration wants vectors that are not normalised.
     pub wants_raw: bool,
-    pub layout: BatchLayout,
-    pub precision: GraphPrecision,
     pub provider: Provider,
     /// SHA-256, in hex, of all that an embedding depends on.
     pub fingerprint: String,
 }
 
 impl Model {
-    /// Reads the folder that `spec` names: weights into a graph, tokenizer, pooling.
-    pub fn load(spec: &ModelSpec) -> Result<(Model, Graph), LoadError> {
+    /// Reads the folder that `spec` names: tokenizer, pooling, weights in the forms that they may
+    /// run in.
+    pub fn load(spec: &ModelSpec) -> Result<(Model, Candidates), LoadError> {
         let in_model = |source| LoadError::Folder { model: spec.name.clone(), source };
         let folder = ModelFolder::open(&spec.path, &spec.overrides).map_err(in_model)?;
         let tokenizer = Tokenizer::open(&folder.path, folder.max_seq_length)
@@ -58,27 +56,16 @@ impl Model {
         }
         let weights = read(folder.weights.path())?;
         let fingerprint = fingerprint(&weights, &folder)?;
-        let graph = match folder.weights {
-            Weights::Safetensors(_) => export(&folder, &weights, spec)?,
-            Weights::Onnx(_) => weights.into(),
-        };
-        let summary =
-            onnx::inspect(graph.clone()).map_err(|source| unusable(spec, &folder, source))?;
-        check_precision(spec, &folder.weights, summary.precision)?;
+        let candidates = candidates(spec, &folder, weights)?;
         let model = Model {
             name: spec.name.clone(),
             tokenizer,
             wants_raw: spec.overrides.normalize == Some(false),
-            layout: match summary.quantizes_per_batch {
-                true => BatchLayout::Alone,
-                false => BatchLayout::Padded,
-            },
-            precision: summary.precision,
             provider: spec.provider,
             folder,
             fingerprint,
         };
-        Ok((model, graph))
+        Ok((model, candidates))
     }
 
     /// How a worker opens its graph.
@@ -87,7 +74,69 @@ impl Model {
     }
 }
 
-fn export(folder: &ModelFolder, weights: &[u8], spec: &ModelSpec) -> Result<Graph, LoadError> {
+fn candidates(
+    spec: &ModelSpec,
+    folder: &ModelFolder,
+    weights: Vec<u8>,
+) -> Result<Candidates, LoadError> {
+    let weights = Bytes::from(weights);
+    let stock = |weights: Bytes| -> Result<(Stock, GraphPrecision), LoadError> {
+        let graph = match folder.weights {
+            Weights::Safetensors(_) => export(spec, folder, &weights)?,
+            Weights::Onnx(_) => weights,
+        };
+        let summary =
+            onnx::inspect(graph.clone()).map_err(|source| unusable(spec, folder, source))?;
+        Ok((Stock::new(graph, &summary), summary.precision))
+    };
+    match spec.precision {
+        Precision::Fp32 | Precision::Int8 => {
+            let (stock, found) = stock(weights)?;
+            check_precision(spec, &folder.weights, found)?;
+            let reason = format!("precision = \"{}\" was asked for", spec.precision.as_str());
+            Ok(Candidates::Stock(stock, reason))
+        }
+        Precision::Bf16 => match fuse(spec, folder, &weights) {
+            Ok(encoder) => Ok(Candidates::Fused(encoder)),
+            Err(reason) => Err(LoadError::Bf16 { model: spec.name.clone(), reason }),
+        },
+        Precision::Auto => {
+            let (stock, found) = stock(weights.clone())?;
+            if found != GraphPrecision::Fp32 {
+                let reason = format!("its weights are {}", found.as_str());
+                return Ok(Candidates::Stock(stock, reason));
+            }
+            Ok(match fuse(spec, folder, &weights) {
+                Ok(encoder) if encoder.instructions().outrun_f32() => {
+                    Candidates::Either(encoder, stock)
+                }
+                Ok(encoder) => {
+                    let name = encoder.instructions().as_str();
+                    Candidates::Stock(stock, format!("{name} is no faster than fp32 on this CPU"))
+                }
+                Err(reason) => Candidates::Stock(stock, reason),
+            })
+        }
+    }
+}
+
+/// The fused encoder of a model, or why there is none.
+fn fuse(spec: &ModelSpec, folder: &ModelFolder, weights: &Bytes) -> Result<FusedEncoder, String> {
+    if spec.provider == Provider::Cuda {
+        return Err("it runs on the CPU, and provider = \"cuda\" was asked for".to_owned());
+    }
+    let instructions = Instructions::detect().map_err(|missing| missing.to_string())?;
+    let pooling = folder.pooling.ok_or("nothing says how to pool; set `pooling`")?;
+    let config = read(&folder.path.join("config.json")).map_err(|error| error.to_string())?;
+    let weights = match folder.weights {
+        Weights::Safetensors(_) => BertWeights::from_safetensors(&config, weights),
+        Weights::Onnx(_) => return Err("ONNX".to_owned()),
+    };
+    let weights = weights.map_err(|error| error.to_string())?;
+    FusedEncoder::new(&weights, pooling, instructions).map_err(|unfit| unfit.to_string())
+}
+
+fn export(spec: &ModelSpec, folder: &ModelFolder, weights: &[u8]) -> Result<Bytes, LoadError> {
     let pooling = folder.pooling.ok_or_else(|| LoadError::NoPooling(spec.name.clone()))?;
     let config = read(&folder.path.join("config.json"))?;
     // Not normalised: requests and heads may want the raw vectors, and scaling is cheap.

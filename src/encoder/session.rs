@@ -15,6 +15,9 @@ use serde::Serialize;
 
 use crate::config::Provider;
 use crate::encoder::batch::{PaddedBatch, RaggedBatch};
+use crate::encoder::folder::Pooling;
+use crate::encoder::pooling;
+use crate::kernel::FusedEncoder;
 
 /// The variable that keeps ONNX Runtime from contacting its maker. It has to be set before the
 /// library is loaded; switching telemetry off through the API alone changes nothing.
@@ -155,23 +158,44 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// The vector of one sentence, or its states, row-major: tokens × width.
-    pub fn row(&self, sentence: usize) -> &'a [f32] {
+    /// The vector of a sentence of so many `tokens`, pooled here where the graph has not done so.
+    pub fn vector(
+        &self,
+        sentence: usize,
+        tokens: usize,
+        pooling: Option<Pooling>,
+    ) -> Cow<'a, [f32]> {
         let size = self.values.len() / self.sentences;
-        &self.values[sentence * size..][..size]
+        let values = &self.values[sentence * size..][..size];
+        match self.kind {
+            OutputKind::Pooled => values.into(),
+            OutputKind::TokenStates => {
+                let mut vector = vec![0.0; self.width];
+                // Without a pooling the model is refused right after its first forward pass.
+                pooling::pool(pooling.unwrap_or(Pooling::Mean), values, tokens, &mut vector);
+                vector.into()
+            }
+        }
     }
 }
+
+type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
 
 /// A graph opened for one thread.
 pub struct Session {
     inner: ort::session::Session,
     run_options: RunOptions<HasSelectedOutputs>,
     output: String,
-    token_type_ids: bool,
     device: Device,
-    pad_token_id: u32,
-    /// The batch in work, as the graph wants it.
-    padded: PaddedBatch,
+    feed: Feed,
+}
+
+/// How a graph wants its sentences.
+enum Feed {
+    /// Padded to the longest with `pad_token_id`.
+    Padded { batch: PaddedBatch, pad_token_id: u32, token_type_ids: bool },
+    /// One after another.
+    Ragged,
 }
 
 impl Session {
@@ -203,18 +227,20 @@ impl Session {
         }
     }
 
+    /// Opens the graph that consists of the fused encoder.
+    pub fn open_fused(runtime: &Runtime, encoder: &FusedEncoder) -> Result<Session, SessionError> {
+        let mut builder =
+            on_cpu(runtime)?.with_operators(encoder.domain()?).map_err(ort::Error::from)?;
+        let inner = builder.commit_from_memory(&encoder.graph())?;
+        Session::new(inner, Device::Cpu, Feed::Ragged)
+    }
+
     fn open_on_cpu(
         runtime: &Runtime,
         graph: &[u8],
         pad_token_id: u32,
     ) -> Result<Session, SessionError> {
-        // Named explicitly: ort's builder otherwise sets a policy by which ORT may pick any plugin.
-        let cpus = runtime.environment.devices().filter(|device| {
-            device.hardware_device().ty() == DeviceType::CPU
-                && device.ep().is_ok_and(|name| name == "CPUExecutionProvider")
-        });
-        let builder = builder(runtime)?.with_devices(cpus, None).map_err(ort::Error::from)?;
-        Session::commit(builder, graph, Device::Cpu, pad_token_id)
+        Session::commit(on_cpu(runtime)?, graph, Device::Cpu, pad_token_id)
     }
 
     fn open_on_cuda(
@@ -240,11 +266,19 @@ impl Session {
     ) -> Result<Session, SessionError> {
         let inner = builder.commit_from_memory(graph)?;
         let token_type_ids = check_inputs(&inner)?;
+        let batch = PaddedBatch::default();
+        Session::new(inner, device, Feed::Padded { batch, pad_token_id, token_type_ids })
+    }
+
+    fn new(
+        inner: ort::session::Session,
+        device: Device,
+        feed: Feed,
+    ) -> Result<Session, SessionError> {
         let output = choose_output(&inner)?;
         let selected = OutputSelector::no_default().with(&output);
         let run_options = RunOptions::new()?.with_outputs(selected);
-        let padded = PaddedBatch::default();
-        Ok(Session { inner, run_options, output, token_type_ids, device, pad_token_id, padded })
+        Ok(Session { inner, run_options, output, device, feed })
     }
 
     pub fn device(&self) -> Device {
@@ -257,7 +291,7 @@ impl Session {
     }
 
     pub fn wants_token_type_ids(&self) -> bool {
-        self.token_type_ids
+        matches!(self.feed, Feed::Padded { token_type_ids: true, .. })
     }
 
     /// Runs one micro-batch and hands what came out to `read`, without a copy.
@@ -266,32 +300,60 @@ impl Session {
         batch: &RaggedBatch,
         read: impl FnOnce(Output<'_>) -> T,
     ) -> Result<T, SessionError> {
-        self.padded.fill(batch, self.pad_token_id);
-        let batch = &self.padded;
-        let shape = [batch.sentences, batch.tokens];
-        let tensor = |values| TensorRef::<i64>::from_array_view((shape, values));
-        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = vec![
-            ("input_ids".into(), tensor(&*batch.input_ids)?.into()),
-            ("attention_mask".into(), tensor(&*batch.attention_mask)?.into()),
-        ];
-        if self.token_type_ids {
-            inputs.push(("token_type_ids".into(), tensor(&*batch.token_type_ids)?.into()));
-        }
+        let inputs = self.feed.inputs(batch)?;
         let outputs = self.inner.run_with_options(inputs, &self.run_options)?;
         let (shape, values) = outputs[self.output.as_str()].try_extract_tensor::<f32>()?;
-        let [sentences, tokens] = [batch.sentences as i64, batch.tokens as i64];
+        let (sentences, tokens) = (batch.len(), batch.longest());
         let (kind, width) = match **shape {
-            [rows, width] if rows == sentences => (OutputKind::Pooled, width),
-            [rows, states, width] if rows == sentences && states == tokens => {
+            [rows, width] if rows == sentences as i64 => (OutputKind::Pooled, width),
+            [rows, states, width] if rows == sentences as i64 && states == tokens as i64 => {
                 (OutputKind::TokenStates, width)
             }
             _ => {
-                let (sentences, tokens) = (batch.sentences, batch.tokens);
                 return Err(SessionError::OutputShape { found: shape.to_vec(), sentences, tokens });
             }
         };
-        Ok(read(Output { kind, width: width as usize, sentences: batch.sentences, values }))
+        Ok(read(Output { kind, width: width as usize, sentences, values }))
     }
+}
+
+impl Feed {
+    /// The graph's inputs for the sentences of `batch`.
+    fn inputs<'a>(&'a mut self, batch: &'a RaggedBatch) -> Result<Inputs<'a>, ort::Error> {
+        match self {
+            Feed::Padded { batch: padded, pad_token_id, token_type_ids } => {
+                padded.fill(batch, *pad_token_id);
+                let shape = [padded.sentences, padded.tokens];
+                let tensor = |values| TensorRef::<i64>::from_array_view((shape, values));
+                let mut inputs: Inputs<'a> = vec![
+                    ("input_ids".into(), tensor(&*padded.input_ids)?.into()),
+                    ("attention_mask".into(), tensor(&*padded.attention_mask)?.into()),
+                ];
+                if *token_type_ids {
+                    inputs.push(("token_type_ids".into(), tensor(&*padded.token_type_ids)?.into()));
+                }
+                Ok(inputs)
+            }
+            Feed::Ragged => {
+                let tensor =
+                    |values: &'a [u32]| TensorRef::<u32>::from_array_view(([values.len()], values));
+                let ends = &batch.offsets()[1..];
+                Ok(vec![
+                    ("input_ids".into(), tensor(batch.ids())?.into()),
+                    ("sentence_ends".into(), tensor(ends)?.into()),
+                ])
+            }
+        }
+    }
+}
+
+fn on_cpu(runtime: &Runtime) -> Result<SessionBuilder, ort::Error> {
+    // Named explicitly: ort's builder otherwise sets a policy by which ORT may pick any plugin.
+    let cpus = runtime.environment.devices().filter(|device| {
+        device.hardware_device().ty() == DeviceType::CPU
+            && device.ep().is_ok_and(|name| name == "CPUExecutionProvider")
+    });
+    Ok(builder(runtime)?.with_devices(cpus, None)?)
 }
 
 fn builder(runtime: &Runtime) -> Result<SessionBuilder, ort::Error> {

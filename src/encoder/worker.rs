@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 
 use crate::encoder::batch::RaggedBatch;
 use crate::encoder::batcher::Batcher;
-use crate::encoder::folder::Pooling;
+use crate::encoder::form::Form;
 use crate::encoder::micro_batch::MicroBatch;
-use crate::encoder::model::{Graph, Model};
-use crate::encoder::session::{Device, Output, OutputKind, Runtime, Session, SessionError};
+use crate::encoder::model::Model;
+use crate::encoder::session::{Device, OutputKind, Runtime, Session, SessionError};
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{EncodeError, LoadError, pooling};
 use crate::metrics::{Metrics, ModelLabel};
@@ -48,20 +48,20 @@ pub(crate) struct Context {
 pub(crate) fn start(
     count: usize,
     context: &Context,
-    graphs: Vec<Graph>,
+    forms: Vec<Form>,
 ) -> Result<(Vec<JoinHandle<()>>, Vec<Probe>), LoadError> {
-    let graphs: Arc<[Graph]> = graphs.into();
+    let forms: Arc<[Form]> = forms.into();
     let (opened, results) = std_mpsc::channel();
     let mut threads = Vec::with_capacity(count);
     for number in 0..count {
         let context = context.clone();
-        let graphs = Arc::clone(&graphs);
+        let forms = Arc::clone(&forms);
         let opened = opened.clone();
         let thread = Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
-                let worker = Worker::open(&context, &graphs);
-                drop(graphs);
+                let worker = Worker::open(&context, &forms);
+                drop(forms);
                 let (worker, probes) = match worker {
                     Ok((worker, probes)) => (worker, Ok(probes)),
                     Err(error) => return drop(opened.send(Err(error))),
@@ -101,13 +101,12 @@ struct Worker {
 
 impl Worker {
     /// Opens a session of every model and warms it up with a real forward pass.
-    fn open(context: &Context, graphs: &[Graph]) -> Result<(Worker, Vec<Probe>), LoadError> {
+    fn open(context: &Context, forms: &[Form]) -> Result<(Worker, Vec<Probe>), LoadError> {
         let mut worker = Worker { sessions: Vec::new(), batch: RaggedBatch::new() };
         let mut probes = Vec::new();
-        for (model, graph) in context.models.iter().zip(graphs) {
+        for (model, form) in context.models.iter().zip(forms) {
             let failed = |source| LoadError::Session { model: model.name.clone(), source };
-            let mut session =
-                Session::open(&context.runtime, graph, model.session_options()).map_err(failed)?;
+            let mut session = form.open(&context.runtime, model).map_err(failed)?;
             let probe = probe(&mut session, model).map_err(failed)?;
             probes.push(probe);
             worker.sessions.push(session);
@@ -147,10 +146,8 @@ impl Worker {
         batch.items.iter().for_each(|item| self.batch.push(&item.ids));
         let pooling = model.folder.pooling;
         let delivered = self.sessions[batch.model].run(&self.batch, |output| {
-            let mut vector = vec![0.0; output.width];
             for (row, item) in batch.items.iter().enumerate() {
-                sentence_vector(&output, row, item.ids.len(), pooling, &mut vector);
-                item.deliver(&vector);
+                item.deliver(&output.vector(row, item.ids.len(), pooling));
             }
         });
         if let Err(error) = delivered {
@@ -175,14 +172,10 @@ fn probe(session: &mut Session, model: &Model) -> Result<Probe, SessionError> {
         }
     }
     let (width, kind, lengths) = session.run(&batch, |output| {
-        let mut vector = vec![0.0; output.width];
         let lengths: Vec<f32> = batch
             .sentences()
             .enumerate()
-            .map(|(row, ids)| {
-                sentence_vector(&output, row, ids.len(), model.folder.pooling, &mut vector);
-                pooling::norm(&vector)
-            })
+            .map(|(row, ids)| pooling::norm(&output.vector(row, ids.len(), model.folder.pooling)))
             .collect();
         (output.width, output.kind, lengths)
     })?;
@@ -195,22 +188,4 @@ fn probe(session: &mut Session, model: &Model) -> Result<Probe, SessionError> {
         normalized_in_graph: kind == OutputKind::Pooled && unit,
         device: session.device(),
     })
-}
-
-/// The vector of the sentence in `row`, pooled where the graph has not done so.
-fn sentence_vector(
-    output: &Output<'_>,
-    row: usize,
-    tokens: usize,
-    pooling: Option<Pooling>,
-    into: &mut [f32],
-) {
-    let values = output.row(row);
-    match output.kind {
-        OutputKind::Pooled => into.copy_from_slice(values),
-        // Without a pooling the model is refused right after its first forward pass.
-        OutputKind::TokenStates => {
-            pooling::pool(pooling.unwrap_or(Pooling::Mean), values, tokens, into);
-        }
-    }
 }

@@ -21,12 +21,12 @@ impl FusedEncoder {
         OperatorDomain::new(DOMAIN)?.add(self.clone())
     }
 
-    /// A serialized graph: `input_ids` (uint32, tokens) and `sentence_ends` (int64, sentences) to
+    /// A serialized graph: `input_ids` (uint32, tokens) and `sentence_ends` (uint32, sentences) to
     /// `sentence_embedding` (f32, sentences × width). It holds no weights.
     pub fn graph(&self) -> Vec<u8> {
         let mut graph = GraphBuilder::new("fused");
         let ids = graph.input("input_ids", DataType::Uint32, &["tokens"]);
-        let ends = graph.input("sentence_ends", DataType::Int64, &["sentences"]);
+        let ends = graph.input("sentence_ends", DataType::Uint32, &["sentences"]);
         let vectors = graph.foreign_op(DOMAIN, OPERATOR, &[&ids, &ends]);
         let dimensions =
             [Dimension::Name("sentences".to_owned()), Dimension::Size(self.width() as i64)];
@@ -43,7 +43,7 @@ impl Operator for FusedEncoder {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        [TensorElementType::Uint32, TensorElementType::Int64].map(OperatorInput::required)
+        [TensorElementType::Uint32; 2].map(OperatorInput::required)
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -77,10 +77,9 @@ impl Run {
         let ids = context.input(0)?.ok_or_else(missing)?;
         let (_, ids) = ids.try_extract_tensor::<u32>()?;
         let ends = context.input(1)?.ok_or_else(missing)?;
-        let (_, ends) = ends.try_extract_tensor::<i64>()?;
+        let (_, ends) = ends.try_extract_tensor::<u32>()?;
         self.ends.clear();
-        // A negative end is beyond any number of tokens, and refused as such.
-        self.ends.extend(ends.iter().map(|&end| usize::try_from(end).unwrap_or(usize::MAX)));
+        self.ends.extend(ends.iter().map(|&end| end as usize));
         let shape = [self.ends.len(), self.encoder.width()];
         let mut vectors = context.output(0, shape)?.ok_or_else(missing)?;
         let (_, vectors) = vectors.try_extract_tensor_mut::<f32>()?;
