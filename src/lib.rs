@@ -56,6 +56,7 @@ pub mod encoder;
 pub mod heads;
 pub mod http;
 pub mod hub;
+pub mod kernel;
 pub mod metrics;
 mod name;
 pub mod onnx;

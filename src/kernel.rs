@@ -1,0 +1,15 @@
+//! The fused encoder.
+
+#[allow(dead_code)]
+mod amx;
+#[allow(dead_code)]
+mod product;
+
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod emulation;
+#[cfg(all(test, unix))]
+mod forked;
+#[cfg(all(test, unix))]
+mod guarded;
+
+pub use amx::AmxMissing;
