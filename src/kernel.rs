@@ -46,6 +46,13 @@ mod softmax;
 mod states;
 mod vector;
 
+#[cfg(all(test, target_os = "linux"))]
+mod emulation;
+#[cfg(all(test, unix))]
+mod forked;
+#[cfg(all(test, unix))]
+mod guarded;
+
 pub use error::{BatchError, Missing, Unfit};
 pub use fused::{FusedEncoder, Scratch};
 pub use instructions::Instructions;

@@ -19,7 +19,7 @@ pub enum FusedEncoder {}
 impl Instructions {
     /// Says that there are none.
     pub fn detect() -> Result<Instructions, Missing> {
-        Err(Missing("this is another one".to_owned()))
+        Err(Missing("this is not an x86-64 CPU".to_owned()))
     }
 
     pub fn as_str(self) -> &'static str {

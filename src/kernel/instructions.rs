@@ -20,11 +20,14 @@ impl Instructions {
     /// The fastest set that there is.
     pub fn detect() -> Result<Instructions, Missing> {
         let vectors = Avx512Bf16::detect().ok_or_else(|| {
-            Missing("this CPU has neither, or the system does not let them be used".to_owned())
+            Missing("CPUID lacks AVX512-BF16, without which there is no AMX".to_owned())
         })?;
         Ok(Instructions(match Amx::detect() {
             Ok(tiles) => Set::Amx(tiles, vectors),
-            Err(_) => Set::Avx512Bf16(vectors),
+            Err(missing) => {
+                tracing::debug!(%missing, "no AMX");
+                Set::Avx512Bf16(vectors)
+            }
         }))
     }
 
