@@ -1,8 +1,8 @@
 //! Texts in, embeddings out: loaded models behind one queue and one set of worker threads.
 //!
 //! An [`Engine`] owns the threads; an [`Encoder`] is one model of it, cheap to share. A request is
-//! admitted by tokens, tokenised off the async runtime, queued, cut into micro-batches, run, and
-//! finished (dimensions, normalisation). The encoder knows neither heads nor HTTP.
+//! admitted by tokens, tokenised, queued, cut into micro-batches, run, and finished (dimensions,
+//! normalisation). The encoder knows neither heads nor HTTP.
 
 mod batcher;
 mod error;
@@ -270,9 +270,9 @@ impl Encoder {
         Ok(Finish { dimensions, normalize })
     }
 
-    /// Tokenises, on another thread unless that is quicker done than handed over: a long text would
-    /// hold up the async runtime. Requests take turns there, so that a large one does not hold up
-    /// the others, and ends when its caller goes away.
+    /// Tokenises short texts at once, which is not worth another thread's wake-up, and long ones on
+    /// such a thread: they would hold up the async runtime. Requests take turns there, so that a
+    /// large one does not hold up the others, and ends when its caller goes away.
     async fn tokenize(
         &self,
         texts: Vec<String>,

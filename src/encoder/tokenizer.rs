@@ -1,6 +1,6 @@
 //! Text to token ids. The only place that names the `tokenizers` crate.
 //!
-//! The library reads every tokenizer. One that is BERT's is then run by our own [`wordpiece`], which
+//! The library reads every tokenizer. One that is BERT's is then run by our own `wordpiece`, which
 //! gives the same ids at a fraction of the cost; any other by the library.
 
 mod wordpiece;
@@ -68,8 +68,8 @@ pub enum TokenizerError {
     Refused(String),
 }
 
-/// Cuts texts into runs that take some tens of milliseconds to tokenise at most, longer only where the
-/// last text of a run does.
+/// Cuts texts into runs that take at most some tens of milliseconds to tokenise, longer only where
+/// the last text of a run does.
 pub fn turns(texts: &[String]) -> Vec<Range<usize>> {
     // The library does about 2 MB/s on one core, our own some 50.
     const BYTES: usize = 1 << 16;
@@ -114,7 +114,7 @@ impl Tokenizer {
         let pipeline = match word_piece(&library) {
             Ok(word_piece) => Pipeline::WordPiece(Box::new(word_piece)),
             Err(why) => {
-                tracing::info!(tokenizer = %path.display(), why, "not run by the fast tokenizer");
+                tracing::info!(tokenizer = %path.display(), why, "the slower library tokenises");
                 Pipeline::Library(Box::new(library))
             }
         };
@@ -132,10 +132,10 @@ impl Tokenizer {
         text.len() / 4 + self.before.len() + self.after.len()
     }
 
-    /// Whether tokenising texts is a matter of microseconds: less than it takes to have another
-    /// thread do it.
+    /// Whether tokenising texts takes some tens of microseconds at most: too little to be worth
+    /// another thread's wake-up, or to hold anyone up.
     pub fn is_quick(&self, texts: &[String]) -> bool {
-        // Some 80 us of our own tokenizer, 250 us where every word is made to be slow.
+        // Of our own tokenizer some 60 us of English, 230 us of words that are made to be slow.
         const BYTES: usize = 1 << 12;
         match self.pipeline {
             Pipeline::WordPiece(_) => texts.iter().map(String::len).sum::<usize>() <= BYTES,

@@ -1,15 +1,20 @@
 //! Added tokens, such as `[MASK]`: found in a text as they are written, before all else.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 /// Tokens that are taken out of a text before it is normalised and cut into words.
 pub struct AddedTokens {
     /// By the byte that a token begins with; longer ones come first.
-    by_first_byte: Box<[Vec<(Box<[u8]>, u32)>; 256]>,
+    by_first_byte: Box<[Vec<AddedToken>; 256]>,
+}
+
+struct AddedToken {
+    bytes: Box<[u8]>,
+    id: u32,
 }
 
 /// An added token that is in a text.
-#[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     pub range: Range<usize>,
     pub id: u32,
@@ -20,11 +25,11 @@ impl AddedTokens {
     pub fn new(tokens: impl IntoIterator<Item = (String, u32)>) -> AddedTokens {
         let mut by_first_byte = Box::new([const { Vec::new() }; 256]);
         for (token, id) in tokens {
-            let token = token.into_bytes().into_boxed_slice();
-            by_first_byte[usize::from(token[0])].push((token, id));
+            let bytes = token.into_bytes().into_boxed_slice();
+            by_first_byte[usize::from(bytes[0])].push(AddedToken { bytes, id });
         }
         for tokens in by_first_byte.iter_mut() {
-            tokens.sort_by_key(|(token, _)| std::cmp::Reverse(token.len()));
+            tokens.sort_by_key(|token| Reverse(token.bytes.len()));
         }
         AddedTokens { by_first_byte }
     }
@@ -34,8 +39,8 @@ impl AddedTokens {
         let text = text.as_bytes();
         text.iter().enumerate().find_map(|(start, byte)| {
             let tokens = &self.by_first_byte[usize::from(*byte)];
-            let (token, id) = tokens.iter().find(|(token, _)| text[start..].starts_with(token))?;
-            Some(Found { range: start..start + token.len(), id: *id })
+            let token = tokens.iter().find(|token| text[start..].starts_with(&token.bytes))?;
+            Some(Found { range: start..start + token.bytes.len(), id: token.id })
         })
     }
 }

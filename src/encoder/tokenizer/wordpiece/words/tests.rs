@@ -78,6 +78,8 @@ fn words_are_those_of_the_library_for_every_rule() {
         "Crème BRÛLÉE, İstanbul, ΣΊΣΥΦΟΣ, ǅ, ẞ, ﬁ, Å",
         "北京大学の東京 tower 한국어 カタカナ 豈\u{2f800}",
         "👩\u{200d}👩\u{200d}👧 👍🏽 🇫🇷 e\u{301}\0\u{323}x \u{1d165}\u{1d16e}\u{301}",
+        // Marks that are kept and change places, also over what is removed.
+        "a\u{1d16d}\u{1d165}b\u{1d16d}\u{7}\u{1d165} \u{302e}\0\u{1d165}",
         "\u{301}\u{f73}\u{344} \u{302e}\u{301}\u{302e} q\u{307}\u{323} \u{1100}\u{1161}\u{11a8}각",
         "\u{e000}\u{378}\u{10ffff}\u{fdd0} ー ‘quoted’ — “dash” … ¿qué?",
     ];
