@@ -1,8 +1,8 @@
 //! Texts in, embeddings out: loaded models behind one queue and one set of worker threads.
 //!
 //! An [`Engine`] owns the threads; an [`Encoder`] is one model of it, cheap to share. A request is
-//! admitted by tokens, tokenised off the async runtime, queued, cut into micro-batches, run, and
-//! finished (dimensions, normalisation). The encoder knows neither heads nor HTTP.
+//! admitted by tokens, tokenised, queued, cut into micro-batches, run, and finished (dimensions,
+//! normalisation). The encoder knows neither heads nor HTTP.
 
 pub mod batch;
 mod batcher;
@@ -19,6 +19,7 @@ pub mod tokenizer;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -38,7 +39,7 @@ use crate::encoder::form::{Candidates, Form};
 use crate::encoder::model::Model;
 use crate::encoder::request::{Request, Terms};
 use crate::encoder::session::{Device, OutputKind, Runtime};
-use crate::encoder::tokenizer::{Tokens, Truncation};
+use crate::encoder::tokenizer::{Tokenizer, Tokens, Truncation};
 use crate::encoder::worker::{Context, Probe};
 use crate::metrics::{Metrics, ModelInfoLabels, ModelLabel};
 use crate::onnx::GraphPrecision;
@@ -289,33 +290,35 @@ impl Encoder {
         Ok(Finish { dimensions, normalize })
     }
 
-    /// Tokenises on another thread: a long text would hold up the async runtime. Requests take
-    /// turns, so that a large one does not hold up the others, and ends when its caller goes away.
+    /// Tokenises short texts at once, which is not worth another thread's wake-up, and long ones on
+    /// such a thread: they would hold up the async runtime. Requests take turns there, so that a
+    /// large one does not hold up the others, and ends when its caller goes away.
     async fn tokenize(
         &self,
         texts: Vec<String>,
         truncation: Truncation,
     ) -> Result<Vec<Vec<u32>>, EncodeError> {
-        let texts: Arc<[String]> = texts.into();
         let mut tokens: Vec<Tokens> = Vec::with_capacity(texts.len());
         let mut spent = Duration::ZERO;
-        for turn in tokenizer::turns(&texts) {
-            let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
-            let permit = permit.map_err(|_| EncodeError::Stopped)?;
+        if self.model().tokenizer.is_quick(&texts) {
             let started = Instant::now();
-            let (models, model) = (Arc::clone(&self.models), self.index);
-            let texts = Arc::clone(&texts);
-            let tokenizing = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                let tokenizer = &models[model].tokenizer;
-                let encode = |index: usize| {
-                    let tokens = tokenizer.encode(&texts[index], truncation);
-                    tokens.map_err(|source| EncodeError::Input { index, source })
-                };
-                turn.map(encode).collect::<Result<Vec<Tokens>, _>>()
-            });
-            tokens.extend(tokenizing.await.map_err(|_| EncodeError::Stopped)??);
-            spent += started.elapsed();
+            tokens = encode(&self.model().tokenizer, &texts, 0..texts.len(), truncation)?;
+            spent = started.elapsed();
+        } else {
+            let texts: Arc<[String]> = texts.into();
+            for turn in tokenizer::turns(&texts) {
+                let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
+                let permit = permit.map_err(|_| EncodeError::Stopped)?;
+                let started = Instant::now();
+                let (models, model) = (Arc::clone(&self.models), self.index);
+                let texts = Arc::clone(&texts);
+                let tokenizing = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    encode(&models[model].tokenizer, &texts, turn, truncation)
+                });
+                tokens.extend(tokenizing.await.map_err(|_| EncodeError::Stopped)??);
+                spent += started.elapsed();
+            }
         }
         let label = ModelLabel { model: self.info.name.clone() };
         self.metrics.tokenize_duration.get_or_create(&label).observe(spent.as_secs_f64());
@@ -323,6 +326,19 @@ impl Encoder {
         self.metrics.truncated_inputs.get_or_create(&label).inc_by(truncated as u64);
         Ok(tokens.into_iter().map(|tokens| tokens.ids).collect())
     }
+}
+
+fn encode(
+    tokenizer: &Tokenizer,
+    texts: &[String],
+    range: Range<usize>,
+    truncation: Truncation,
+) -> Result<Vec<Tokens>, EncodeError> {
+    let encode = |index: usize| {
+        let tokens = tokenizer.encode(&texts[index], truncation);
+        tokens.map_err(|source| EncodeError::Input { index, source })
+    };
+    range.map(encode).collect()
 }
 
 /// What is left to do to a model's own vectors.

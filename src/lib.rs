@@ -25,9 +25,9 @@
 //!
 //! # Serving
 //!
-//! JSON → a validated request → admitted by tokens or refused at once → tokenised off the async
-//! runtime → queued by class → cut into micro-batches by token budget → run by a worker thread that
-//! owns its sessions → pooled, normalised → for `/classify`, each task's live head → JSON.
+//! JSON → a validated request → admitted by tokens or refused at once → tokenised, long texts off
+//! the async runtime → queued by class → cut into micro-batches by token budget → run by a worker
+//! thread that owns its sessions → pooled, normalised → for `/classify`, each task's live head → JSON.
 //!
 //! # Training
 //!
