@@ -44,7 +44,7 @@ use crate::onnx::GraphPrecision;
 /// How the engine cuts and bounds its work.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSettings {
-    /// Worker threads; each holds a session of every model.
+    /// Worker threads; each holds a session of every model, but not weights of its own.
     pub workers: usize,
     /// The most tokens of a micro-batch, padding included.
     pub batch_tokens: usize,
@@ -145,9 +145,10 @@ impl Embeddings {
 }
 
 impl Engine {
-    /// Opens the models and starts the workers; returns when each worker has run every model once.
+    /// Opens the models and starts the workers, whose sessions have each run once by then.
     ///
-    /// Blocks for about a second. A process must not end meanwhile: ONNX Runtime would crash.
+    /// Blocks for some tenths of a second for each worker and model. A process must not end
+    /// meanwhile: ONNX Runtime would crash.
     pub fn start(
         runtime: Runtime,
         models: Models,
