@@ -6,6 +6,7 @@
 
 pub mod batch;
 mod batcher;
+mod deadline;
 mod error;
 pub mod folder;
 mod micro_batch;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 
+pub use crate::encoder::deadline::Deadline;
 pub use crate::encoder::error::{EncodeError, LoadError};
 pub use crate::encoder::model::ModelSpec;
 pub use crate::encoder::request::Class;
@@ -121,6 +123,8 @@ pub struct ModelInfo {
 #[derive(Clone, Copy, Debug)]
 pub struct EmbedOptions {
     pub class: Class,
+    /// Texts are not encoded after it; `None` waits for as long as it takes.
+    pub deadline: Option<Deadline>,
     pub truncation: Truncation,
     /// `None` follows the model.
     pub normalize: Option<bool>,
@@ -235,7 +239,7 @@ impl Encoder {
             Class::Training => None,
             Class::Interactive | Class::Bulk => Some(self.batcher.admit(estimate)?),
         };
-        let sentences = self.tokenize(texts, options.truncation).await?;
+        let sentences = self.tokenize(texts, options).await?;
         let tokens = sentences.iter().map(Vec::len).sum();
         if let Some(admission) = &mut admission {
             let allowed = self.tokens_per_request;
@@ -245,7 +249,12 @@ impl Encoder {
             admission.correct_to(tokens)?;
         }
         let width = self.info.dimensions;
-        let terms = Terms { model: self.index, class: options.class, layout: self.info.batching };
+        let terms = Terms {
+            model: self.index,
+            class: options.class,
+            layout: self.info.batching,
+            deadline: options.deadline,
+        };
         let (request, answer) = Request::new(terms, sentences, width);
         self.batcher.submit(request)?;
         let values = answer.await.map_err(|_| EncodeError::Stopped)??;
@@ -281,14 +290,16 @@ impl Encoder {
     async fn tokenize(
         &self,
         texts: Vec<String>,
-        truncation: Truncation,
+        options: EmbedOptions,
     ) -> Result<Vec<Vec<u32>>, EncodeError> {
+        let truncation = options.truncation;
         let texts: Arc<[String]> = texts.into();
         let mut tokens: Vec<Tokens> = Vec::with_capacity(texts.len());
         let mut spent = Duration::ZERO;
         for turn in tokenizer::turns(&texts) {
             let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
             let permit = permit.map_err(|_| EncodeError::Stopped)?;
+            options.deadline.map_or(Ok(()), Deadline::check)?;
             let started = Instant::now();
             let (models, model) = (Arc::clone(&self.models), self.index);
             let texts = Arc::clone(&texts);
