@@ -43,6 +43,10 @@ use crate::encoder::worker::{Context, Probe};
 use crate::metrics::{Metrics, ModelInfoLabels, ModelLabel};
 use crate::onnx::GraphPrecision;
 
+/// Texts of so many bytes in all are tokenised in place: that takes less than half a millisecond,
+/// and to wait for another thread may take longer.
+const BYTES_IN_PLACE: usize = 1024;
+
 /// How the engine cuts and bounds its work.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSettings {
@@ -285,35 +289,37 @@ impl Encoder {
         Ok(Finish { dimensions, normalize })
     }
 
-    /// Tokenises on another thread: a long text would hold up the async runtime. Requests take
-    /// turns, so that a large one does not hold up the others, and ends when its caller goes away.
+    /// Tokenises, on another thread where that takes long: it would hold up the async runtime.
+    /// Requests take turns there, so that a large one does not hold up the others, and ends when its
+    /// caller goes away.
     async fn tokenize(
         &self,
         texts: Vec<String>,
         options: EmbedOptions,
     ) -> Result<Vec<Vec<u32>>, EncodeError> {
-        let truncation = options.truncation;
-        let texts: Arc<[String]> = texts.into();
         let mut tokens: Vec<Tokens> = Vec::with_capacity(texts.len());
         let mut spent = Duration::ZERO;
-        for turn in tokenizer::turns(&texts) {
-            let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
-            let permit = permit.map_err(|_| EncodeError::Stopped)?;
-            options.deadline.map_or(Ok(()), Deadline::check)?;
+        let truncation = options.truncation;
+        if texts.iter().map(String::len).sum::<usize>() <= BYTES_IN_PLACE {
             let started = Instant::now();
-            let (models, model) = (Arc::clone(&self.models), self.index);
-            let texts = Arc::clone(&texts);
-            let tokenizing = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                let tokenizer = &models[model].tokenizer;
-                let encode = |index: usize| {
-                    let tokens = tokenizer.encode(&texts[index], truncation);
-                    tokens.map_err(|source| EncodeError::Input { index, source })
-                };
-                turn.map(encode).collect::<Result<Vec<Tokens>, _>>()
-            });
-            tokens.extend(tokenizing.await.map_err(|_| EncodeError::Stopped)??);
-            spent += started.elapsed();
+            tokens = self.model().tokenize(&texts, 0..texts.len(), truncation)?;
+            spent = started.elapsed();
+        } else {
+            let texts: Arc<[String]> = texts.into();
+            for turn in tokenizer::turns(&texts) {
+                let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
+                let permit = permit.map_err(|_| EncodeError::Stopped)?;
+                options.deadline.map_or(Ok(()), Deadline::check)?;
+                let started = Instant::now();
+                let (models, model) = (Arc::clone(&self.models), self.index);
+                let texts = Arc::clone(&texts);
+                let tokenizing = tokio::task::spawn_blocking(move || {
+                    let _permit = permit;
+                    models[model].tokenize(&texts, turn, truncation)
+                });
+                tokens.extend(tokenizing.await.map_err(|_| EncodeError::Stopped)??);
+                spent += started.elapsed();
+            }
         }
         let label = ModelLabel { model: self.info.name.clone() };
         self.metrics.tokenize_duration.get_or_create(&label).observe(spent.as_secs_f64());

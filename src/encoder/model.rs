@@ -1,16 +1,17 @@
 //! A model read from its folder, ready for the workers to open.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Precision, Provider};
-use crate::encoder::LoadError;
 use crate::encoder::batch::BatchLayout;
 use crate::encoder::folder::{ModelFolder, Overrides, Weights};
 use crate::encoder::session::SessionOptions;
-use crate::encoder::tokenizer::Tokenizer;
+use crate::encoder::tokenizer::{Tokenizer, Tokens, Truncation};
+use crate::encoder::{EncodeError, LoadError};
 use crate::onnx::{self, ExportOptions, GraphPrecision, OnnxError};
 
 /// Which model to load, and how.
@@ -79,6 +80,20 @@ impl Model {
             fingerprint,
         };
         Ok((model, graph))
+    }
+
+    /// Tokenises the texts of a `turn`.
+    pub fn tokenize(
+        &self,
+        texts: &[String],
+        turn: Range<usize>,
+        truncation: Truncation,
+    ) -> Result<Vec<Tokens>, EncodeError> {
+        let encode = |index: usize| {
+            let tokens = self.tokenizer.encode(&texts[index], truncation);
+            tokens.map_err(|source| EncodeError::Input { index, source })
+        };
+        turn.map(encode).collect()
     }
 
     /// How a worker opens its graph.
