@@ -1,5 +1,6 @@
 //! The command line: `serve`, `pull`, `export`, `health`.
 
+mod environment;
 mod export;
 mod health;
 mod pull;

@@ -53,7 +53,7 @@ pub struct ServerConfig {
     /// Port 0 lets the system choose one.
     #[serde(deserialize_with = "text::socket_address")]
     pub listen: SocketAddr,
-    /// A request that is not answered by then gets 504.
+    /// A request that is not answered by then gets 504; its header may ask for less time.
     #[serde(with = "text::duration")]
     pub request_timeout: Duration,
     pub shutdown: ShutdownConfig,

@@ -6,6 +6,7 @@
 
 pub mod batch;
 mod batcher;
+mod deadline;
 mod error;
 pub mod folder;
 mod form;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 
+pub use crate::encoder::deadline::Deadline;
 pub use crate::encoder::error::{EncodeError, LoadError};
 pub use crate::encoder::model::ModelSpec;
 pub use crate::encoder::request::Class;
@@ -47,7 +49,7 @@ use crate::onnx::GraphPrecision;
 /// How the engine cuts and bounds its work.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSettings {
-    /// Worker threads; each holds a session of every model.
+    /// Worker threads; each holds a session of every model, but not weights of its own.
     pub workers: usize,
     /// The most tokens of a micro-batch, padding included.
     pub batch_tokens: usize,
@@ -128,6 +130,8 @@ pub struct ModelInfo {
 #[derive(Clone, Copy, Debug)]
 pub struct EmbedOptions {
     pub class: Class,
+    /// Texts are not encoded after it; `None` waits for as long as it takes.
+    pub deadline: Option<Deadline>,
     pub truncation: Truncation,
     /// `None` follows the model.
     pub normalize: Option<bool>,
@@ -152,9 +156,10 @@ impl Embeddings {
 }
 
 impl Engine {
-    /// Opens the models and starts the workers; returns when each worker has run every model once.
+    /// Opens the models and starts the workers, whose sessions have each run once by then.
     ///
-    /// Blocks for about a second. A process must not end meanwhile: ONNX Runtime would crash.
+    /// Blocks for some tenths of a second for each worker and model. A process must not end
+    /// meanwhile: ONNX Runtime would crash.
     pub fn start(
         runtime: Runtime,
         models: Models,
@@ -249,7 +254,7 @@ impl Encoder {
             Class::Training => None,
             Class::Interactive | Class::Bulk => Some(self.batcher.admit(estimate)?),
         };
-        let sentences = self.tokenize(texts, options.truncation).await?;
+        let sentences = self.tokenize(texts, options).await?;
         let tokens = sentences.iter().map(Vec::len).sum();
         if let Some(admission) = &mut admission {
             let allowed = self.tokens_per_request;
@@ -259,7 +264,12 @@ impl Encoder {
             admission.correct_to(tokens)?;
         }
         let width = self.info.dimensions;
-        let terms = Terms { model: self.index, class: options.class, layout: self.info.batching };
+        let terms = Terms {
+            model: self.index,
+            class: options.class,
+            layout: self.info.batching,
+            deadline: options.deadline,
+        };
         let (request, answer) = Request::new(terms, sentences, width);
         self.batcher.submit(request)?;
         let values = answer.await.map_err(|_| EncodeError::Stopped)??;
@@ -296,10 +306,11 @@ impl Encoder {
     async fn tokenize(
         &self,
         texts: Vec<String>,
-        truncation: Truncation,
+        options: EmbedOptions,
     ) -> Result<Vec<Vec<u32>>, EncodeError> {
         let mut tokens: Vec<Tokens> = Vec::with_capacity(texts.len());
         let mut spent = Duration::ZERO;
+        let truncation = options.truncation;
         if self.model().tokenizer.is_quick(&texts) {
             let started = Instant::now();
             tokens = encode(&self.model().tokenizer, &texts, 0..texts.len(), truncation)?;
@@ -309,6 +320,7 @@ impl Encoder {
             for turn in tokenizer::turns(&texts) {
                 let permit = Arc::clone(&self.tokenizing).acquire_owned().await;
                 let permit = permit.map_err(|_| EncodeError::Stopped)?;
+                options.deadline.map_or(Ok(()), Deadline::check)?;
                 let started = Instant::now();
                 let (models, model) = (Arc::clone(&self.models), self.index);
                 let texts = Arc::clone(&texts);

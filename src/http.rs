@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod classify;
+pub mod deadline;
 pub mod embed;
 pub mod error;
 pub mod gate;
@@ -18,9 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -87,7 +87,7 @@ pub fn router(state: AppState) -> Router {
         .route("/train", get(train::list).post(train::submit))
         .route("/train/{id}", get(train::show).delete(train::cancel))
         .route("/train/{id}/events", get(train::events))
-        .route_layer(middleware::from_fn_with_state(state.clone(), deadline))
+        .route_layer(middleware::from_fn_with_state(state.clone(), deadline::deadline))
         .route("/metrics", get(info::metrics))
         .route("/info", get(info::info))
         .fallback(no_such_route)
@@ -107,16 +107,6 @@ where
     match tokio::spawn(change.in_current_span()).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Problem::internal(&"a change panicked")),
-    }
-}
-
-/// Answers 504 when a request takes longer than the configuration allows. Dropping its future
-/// withdraws what it has queued.
-async fn deadline(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let limit = state.config.server.request_timeout;
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::timed_out(format!("not answered within {limit:?}")).into_response(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::{Config, ModelConfig};
 use crate::heads::task::{MIN_LABELS, check_labels, check_name};
 use crate::name;
 
-/// Each worker holds a copy of every model.
+/// More is a slip: each worker has a session of every model and a thread.
 const MOST_WORKERS: usize = 256;
 
 /// A broken rule.

@@ -1,6 +1,7 @@
 //! What can go wrong with loading a model and with embedding texts.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::Precision;
 use crate::encoder::folder::FolderError;
@@ -25,6 +26,8 @@ pub enum EncodeError {
     Dimensions { width: usize },
     #[error("the model's graph normalises by itself: its raw vectors are not to be had")]
     NormalizedInGraph,
+    #[error("not answered within {allowed:?}")]
+    DeadlineExceeded { allowed: Duration },
     #[error("the model failed")]
     Inference,
     #[error("the encoder has stopped")]

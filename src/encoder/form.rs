@@ -6,7 +6,7 @@ use crate::config::Provider;
 use crate::encoder::LoadError;
 use crate::encoder::batch::{BatchLayout, RaggedBatch};
 use crate::encoder::model::Model;
-use crate::encoder::session::{Device, Runtime, Session, SessionError};
+use crate::encoder::session::{Device, Runtime, Session, SessionError, SharedGraph};
 use crate::encoder::tokenizer::Truncation;
 use crate::kernel::FusedEncoder;
 use crate::onnx::{GraphPrecision, GraphSummary};
@@ -83,12 +83,29 @@ impl Form {
         }
     }
 
-    /// Opens a session for one thread.
-    pub fn open(&self, runtime: &Runtime, model: &Model) -> Result<Session, SessionError> {
+    /// Opens a session for each of `count` threads, which share the weights.
+    pub fn open(
+        &self,
+        runtime: &Runtime,
+        model: &Model,
+        count: usize,
+    ) -> Result<Vec<Session>, SessionError> {
         match self {
-            Form::Stock(stock) => Session::open(runtime, &stock.graph, model.session_options()),
-            Form::Fused(encoder) => Session::open_fused(runtime, encoder),
+            Form::Stock(stock) => {
+                let graph = SharedGraph::new(stock.graph.clone())?;
+                let options = model.session_options();
+                (0..count).map(|_| Session::open(runtime, &graph, options)).collect()
+            }
+            Form::Fused(encoder) => {
+                (0..count).map(|_| Session::open_fused(runtime, encoder)).collect()
+            }
         }
+    }
+
+    fn open_one(&self, runtime: &Runtime, model: &Model) -> Result<Session, LoadError> {
+        let failed = |source| LoadError::Session { model: model.name.clone(), source };
+        let mut sessions = self.open(runtime, model, 1).map_err(failed)?;
+        Ok(sessions.pop().expect("one session was opened"))
     }
 }
 
@@ -105,12 +122,12 @@ impl Candidates {
             Candidates::Either(fused, stock) => (Form::Fused(fused), Form::Stock(stock)),
         };
         let failed = |source| LoadError::Session { model: model.name.clone(), source };
-        let mut reference = stock.open(runtime, model).map_err(failed)?;
+        let mut reference = stock.open_one(runtime, model)?;
         // With `provider = "auto"`, this is where CUDA shows whether it works.
         if model.provider == Provider::Auto && reference.device() == Device::Cuda {
             return Ok((stock, Some("the stock graph runs on CUDA".to_owned())));
         }
-        let mut session = fused.open(runtime, model).map_err(failed)?;
+        let mut session = fused.open_one(runtime, model)?;
         let cosine = lowest_cosine(&mut session, &mut reference, model).map_err(failed)?;
         // So written, a NaN is no agreement.
         if cosine >= LOWEST_COSINE {

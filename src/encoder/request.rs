@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::encoder::EncodeError;
 use crate::encoder::batch::BatchLayout;
+use crate::encoder::{Deadline, EncodeError};
 
 /// Whose turn comes first; a lower class uses what the higher ones leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct Terms {
     pub model: usize,
     pub class: Class,
     pub layout: BatchLayout,
+    /// `None` waits for as long as it takes.
+    pub deadline: Option<Deadline>,
 }
 
 /// A tokenised request.
@@ -76,8 +78,11 @@ impl Request {
         self.tokens
     }
 
-    /// Whether nobody waits for it any more.
+    /// Whether nobody waits for it any more. One whose deadline has passed is answered so.
     pub fn is_abandoned(&self) -> bool {
+        if let Some(Err(passed)) = self.terms.deadline.map(Deadline::check) {
+            self.reply.fail(passed);
+        }
         self.reply.state().sender.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
@@ -112,6 +117,13 @@ impl Reply {
     fn state(&self) -> MutexGuard<'_, ReplyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn fail(&self, error: EncodeError) {
+        if let Some(sender) = self.state().sender.take() {
+            // The caller may have gone away meanwhile: then nobody wants the answer.
+            let _ = sender.send(Err(error));
+        }
+    }
 }
 
 /// One sentence of a micro-batch.
@@ -140,8 +152,6 @@ impl Item {
 
     /// Ends the sentence's request with an error.
     pub fn fail(&self, error: EncodeError) {
-        if let Some(sender) = self.reply.state().sender.take() {
-            let _ = sender.send(Err(error));
-        }
+        self.reply.fail(error);
     }
 }

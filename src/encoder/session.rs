@@ -1,6 +1,8 @@
 //! ONNX Runtime: loading its library, opening a graph, running it. Only this module names the `ort`
 //! crate.
 
+mod weights;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +20,9 @@ use crate::encoder::batch::{PaddedBatch, RaggedBatch};
 use crate::encoder::folder::Pooling;
 use crate::encoder::pooling;
 use crate::kernel::FusedEncoder;
+use crate::onnx::OnnxError;
+
+pub use weights::SharedGraph;
 
 /// The variable that keeps ONNX Runtime from contacting its maker. It has to be set before the
 /// library is loaded; switching telemetry off through the API alone changes nothing.
@@ -82,6 +87,8 @@ pub enum SessionError {
         "the graph has no usable output (found: {0}); expected sentence_embedding (batch × width) or last_hidden_state (batch × tokens × width)"
     )]
     NoOutput(String),
+    #[error(transparent)]
+    Graph(#[from] OnnxError),
     #[error("ONNX Runtime refused: {0}")]
     Runtime(#[from] ort::Error),
     #[error(
@@ -199,75 +206,45 @@ enum Feed {
 }
 
 impl Session {
-    /// Opens the serialized `graph` for one thread, on the device that the provider comes to.
+    /// Opens `graph` for one thread, on the device that the provider comes to.
     ///
     /// # Errors
     /// With [`Provider::Cuda`], that CUDA is not built in or does not work. [`Provider::Auto`] takes
     /// the CPU then.
     pub fn open(
         runtime: &Runtime,
-        graph: &[u8],
+        graph: &SharedGraph,
         options: SessionOptions,
     ) -> Result<Session, SessionError> {
-        let pad_token_id = options.pad_token_id;
-        match options.provider {
-            Provider::Cpu => Session::open_on_cpu(runtime, graph, pad_token_id),
+        let (inner, device) = match options.provider {
+            Provider::Cpu => open_on_cpu(runtime, graph)?,
             Provider::Cuda if !runtime.has_cuda() => {
-                Err(SessionError::CudaNotBuilt(runtime.library.to_path_buf()))
+                return Err(SessionError::CudaNotBuilt(runtime.library.to_path_buf()));
             }
-            Provider::Cuda => Session::open_on_cuda(runtime, graph, pad_token_id),
+            Provider::Cuda => open_on_cuda(runtime, graph)?,
             // That CUDA is built in does not mean that it works: only opening the graph tells.
             Provider::Auto if runtime.has_cuda() => {
-                Session::open_on_cuda(runtime, graph, pad_token_id).or_else(|cause| {
+                open_on_cuda(runtime, graph).or_else(|cause| {
                     tracing::warn!(%cause, "CUDA is built in but unusable; running on the CPU");
-                    Session::open_on_cpu(runtime, graph, pad_token_id)
-                })
+                    open_on_cpu(runtime, graph)
+                })?
             }
-            Provider::Auto => Session::open_on_cpu(runtime, graph, pad_token_id),
-        }
+            Provider::Auto => open_on_cpu(runtime, graph)?,
+        };
+        let feed = Feed::Padded {
+            batch: PaddedBatch::default(),
+            pad_token_id: options.pad_token_id,
+            token_type_ids: check_inputs(&inner)?,
+        };
+        Session::new(inner, device, feed)
     }
 
-    /// Opens the graph that consists of the fused encoder.
+    /// Opens the graph that consists of the fused encoder, for one thread.
     pub fn open_fused(runtime: &Runtime, encoder: &FusedEncoder) -> Result<Session, SessionError> {
-        let mut builder =
-            on_cpu(runtime)?.with_operators(encoder.domain()?).map_err(ort::Error::from)?;
+        let domain = encoder.domain()?;
+        let mut builder = on_cpu(runtime)?.with_operators(domain).map_err(ort::Error::from)?;
         let inner = builder.commit_from_memory(&encoder.graph())?;
         Session::new(inner, Device::Cpu, Feed::Ragged)
-    }
-
-    fn open_on_cpu(
-        runtime: &Runtime,
-        graph: &[u8],
-        pad_token_id: u32,
-    ) -> Result<Session, SessionError> {
-        Session::commit(on_cpu(runtime)?, graph, Device::Cpu, pad_token_id)
-    }
-
-    fn open_on_cuda(
-        runtime: &Runtime,
-        graph: &[u8],
-        pad_token_id: u32,
-    ) -> Result<Session, SessionError> {
-        let unusable = |cause: String| SessionError::CudaUnusable(cause);
-        let builder = builder(runtime)?
-            .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
-            .map_err(|cause| unusable(cause.message().to_owned()))?;
-        Session::commit(builder, graph, Device::Cuda, pad_token_id).map_err(|error| match error {
-            SessionError::Runtime(cause) => unusable(cause.message().to_owned()),
-            other => other,
-        })
-    }
-
-    fn commit(
-        mut builder: SessionBuilder,
-        graph: &[u8],
-        device: Device,
-        pad_token_id: u32,
-    ) -> Result<Session, SessionError> {
-        let inner = builder.commit_from_memory(graph)?;
-        let token_type_ids = check_inputs(&inner)?;
-        let batch = PaddedBatch::default();
-        Session::new(inner, device, Feed::Padded { batch, pad_token_id, token_type_ids })
     }
 
     fn new(
@@ -345,6 +322,27 @@ impl Feed {
             }
         }
     }
+}
+
+fn open_on_cpu(
+    runtime: &Runtime,
+    graph: &SharedGraph,
+) -> Result<(ort::session::Session, Device), SessionError> {
+    let mut builder = graph.share(on_cpu(runtime)?)?;
+    Ok((builder.commit_from_memory(graph.bytes())?, Device::Cpu))
+}
+
+/// The weights are copied to the GPU by each session: sharing is for those on the CPU.
+fn open_on_cuda(
+    runtime: &Runtime,
+    graph: &SharedGraph,
+) -> Result<(ort::session::Session, Device), SessionError> {
+    let unusable = |cause: &str| SessionError::CudaUnusable(cause.to_owned());
+    let mut builder = builder(runtime)?
+        .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
+        .map_err(|cause| unusable(cause.message()))?;
+    let session = builder.commit_from_memory(graph.bytes());
+    Ok((session.map_err(|cause| unusable(cause.message()))?, Device::Cuda))
 }
 
 fn on_cpu(runtime: &Runtime) -> Result<SessionBuilder, ort::Error> {

@@ -1,8 +1,8 @@
-//! Worker threads: each owns a session of every model and runs one micro-batch after another.
+//! Worker threads: each owns a session of every model and runs one micro-batch after another. The
+//! models' weights are held once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc as std_mpsc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -44,47 +44,41 @@ pub(crate) struct Context {
     pub faults: mpsc::UnboundedSender<String>,
 }
 
-/// Starts `count` workers; returns once each has run every model on a real sentence.
+/// Starts `count` workers, each with sessions that have run every model on real sentences.
+///
+/// The sessions are opened one after another: meanwhile ONNX Runtime holds a graph's weights twice.
 pub(crate) fn start(
     count: usize,
     context: &Context,
     forms: Vec<Form>,
 ) -> Result<(Vec<JoinHandle<()>>, Vec<Probe>), LoadError> {
-    let forms: Arc<[Form]> = forms.into();
-    let (opened, results) = std_mpsc::channel();
-    let mut threads = Vec::with_capacity(count);
-    for number in 0..count {
-        let context = context.clone();
-        let forms = Arc::clone(&forms);
-        let opened = opened.clone();
-        let thread = Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || {
-                let worker = Worker::open(&context, &forms);
-                drop(forms);
-                let (worker, probes) = match worker {
-                    Ok((worker, probes)) => (worker, Ok(probes)),
-                    Err(error) => return drop(opened.send(Err(error))),
-                };
-                drop(opened.send(probes));
-                drop(opened);
-                worker.run_supervised(&context);
-            })
-            .map_err(LoadError::Thread)?;
-        threads.push(thread);
-    }
-    drop(opened);
-    let outcome: Result<Vec<Vec<Probe>>, LoadError> = results.iter().collect();
-    match outcome {
-        Ok(mut probes) if probes.len() == count => {
-            Ok((threads, probes.pop().expect("there is at least one worker")))
+    let mut workers: Vec<Worker> = (0..count).map(|_| Worker::default()).collect();
+    let mut probes = Vec::with_capacity(forms.len());
+    for (model, form) in context.models.iter().zip(forms) {
+        let failed = |source| LoadError::Session { model: model.name.clone(), source };
+        let sessions = form.open(&context.runtime, model, count).map_err(failed)?;
+        let mut seen = None;
+        for (worker, mut session) in workers.iter_mut().zip(sessions) {
+            seen = Some(probe(&mut session, model).map_err(failed)?);
+            worker.sessions.push(session);
         }
-        Ok(_) => Err(stop(context, threads, LoadError::WorkerDied)),
-        Err(error) => Err(stop(context, threads, error)),
+        probes.push(seen.expect("there is at least one worker"));
     }
+    let mut threads = Vec::with_capacity(count);
+    for (number, worker) in workers.into_iter().enumerate() {
+        let thread = Builder::new().name(format!("worker-{number}")).spawn({
+            let context = context.clone();
+            move || worker.run_supervised(&context)
+        });
+        match thread {
+            Ok(thread) => threads.push(thread),
+            Err(error) => return Err(stop(context, threads, LoadError::Thread(error))),
+        }
+    }
+    Ok((threads, probes))
 }
 
-/// Ends the workers that did open, so that none outlives a failed start.
+/// Ends the workers that did start, so that none outlives a failed start.
 fn stop(context: &Context, threads: Vec<JoinHandle<()>>, error: LoadError) -> LoadError {
     context.batcher.abort();
     for thread in threads {
@@ -94,26 +88,14 @@ fn stop(context: &Context, threads: Vec<JoinHandle<()>>, error: LoadError) -> Lo
     error
 }
 
+#[derive(Default)]
 struct Worker {
+    /// One of every model.
     sessions: Vec<Session>,
     batch: RaggedBatch,
 }
 
 impl Worker {
-    /// Opens a session of every model and warms it up with a real forward pass.
-    fn open(context: &Context, forms: &[Form]) -> Result<(Worker, Vec<Probe>), LoadError> {
-        let mut worker = Worker { sessions: Vec::new(), batch: RaggedBatch::new() };
-        let mut probes = Vec::new();
-        for (model, form) in context.models.iter().zip(forms) {
-            let failed = |source| LoadError::Session { model: model.name.clone(), source };
-            let mut session = form.open(&context.runtime, model).map_err(failed)?;
-            let probe = probe(&mut session, model).map_err(failed)?;
-            probes.push(probe);
-            worker.sessions.push(session);
-        }
-        Ok((worker, probes))
-    }
-
     /// Works until the queue is closed. A panic ends the worker, fails what is queued and is
     /// reported: callers get an answer and the process can end with a reason.
     fn run_supervised(mut self, context: &Context) {

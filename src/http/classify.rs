@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::tokenizer::Truncation;
-use crate::encoder::{EmbedOptions, ModelInfo};
+use crate::encoder::{Deadline, EmbedOptions, ModelInfo};
 use crate::heads::HeadVersion;
 use crate::heads::live::{LiveTask, Snapshot};
 use crate::http::AppState;
@@ -57,6 +58,7 @@ pub struct LabelScore {
 
 pub async fn classify(
     State(state): State<AppState>,
+    Extension(deadline): Extension<Deadline>,
     Json(request): Json<ClassifyRequest>,
 ) -> Result<axum::Json<ClassifyResponse>, Problem> {
     let (texts, class) = request.inputs.check(&state.config)?;
@@ -72,8 +74,13 @@ pub async fn classify(
     let encoder = state.encoder(Some(&model))?;
     // Refused before any encoding; the versions that answer are those that are live afterwards.
     select(&state, &request.tasks, encoder.info())?;
-    let options =
-        EmbedOptions { class, truncation: Truncation::Right, normalize: None, dimensions: None };
+    let options = EmbedOptions {
+        class,
+        deadline: Some(deadline),
+        truncation: Truncation::Right,
+        normalize: None,
+        dimensions: None,
+    };
     let embeddings = encoder.embed(texts, options).await?;
     let heads = select(&state, &request.tasks, encoder.info())?;
     let top_k = request.top_k.unwrap_or(usize::MAX);

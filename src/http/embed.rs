@@ -1,12 +1,13 @@
 //! `POST /embed`, in the shape of text-embeddings-inference.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::encoder::tokenizer::Truncation;
-use crate::encoder::{EmbedOptions, Embeddings};
+use crate::encoder::{Deadline, EmbedOptions, Embeddings};
 use crate::http::AppState;
 use crate::http::body::Json;
 use crate::http::error::Problem;
@@ -46,6 +47,7 @@ const BINARY: &str = "application/octet-stream";
 
 pub async fn embed(
     State(state): State<AppState>,
+    Extension(deadline): Extension<Deadline>,
     headers: HeaderMap,
     Json(request): Json<EmbedRequest>,
 ) -> Result<Response, Problem> {
@@ -63,6 +65,7 @@ pub async fn embed(
     };
     let options = EmbedOptions {
         class,
+        deadline: Some(deadline),
         truncation,
         normalize: request.normalize,
         dimensions: request.dimensions,

@@ -1,6 +1,8 @@
 //! The only place where errors become status codes: `application/problem+json` (RFC 9457) with a
 //! stable `code`.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -92,7 +94,11 @@ impl Problem {
         Problem { rejection: Some(Rejection::Unready), ..problem }
     }
 
-    pub fn timed_out(detail: impl Into<String>) -> Problem {
+    /// The deadline passed before there was an answer.
+    pub fn timed_out(allowed: Duration) -> Problem {
+        let detail = format!(
+            "not answered within {allowed:?}; the header x-request-timeout-ms allows for another time, but never more than the server's request_timeout"
+        );
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", detail)
     }
 
@@ -169,6 +175,7 @@ impl From<EncodeError> for Problem {
             EncodeError::NormalizedInGraph => {
                 Problem::invalid("normalized_in_graph", detail).at("normalize")
             }
+            EncodeError::DeadlineExceeded { allowed } => Problem::timed_out(allowed),
             EncodeError::Stopped => Problem::unavailable("draining", detail),
             EncodeError::Inference => Problem::internal(&detail),
         }

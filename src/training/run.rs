@@ -111,6 +111,7 @@ impl Run<'_> {
     ) -> Result<Array2<f32>, RunError> {
         let options = EmbedOptions {
             class: Class::Training,
+            deadline: None,
             truncation: Truncation::Right,
             normalize: None,
             dimensions: None,

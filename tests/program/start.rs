@@ -1,6 +1,5 @@
 //! Starting the server, finding it, asking after it; what the command line and the environment say.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 
@@ -128,17 +127,34 @@ fn the_runtimes_telemetry_is_switched_off_whatever_the_environment_says() {
             None => command.env_remove(VARIABLE),
         };
         let server = Server::start(&mut command);
-        let environment = fs::read(format!("/proc/{}/environ", server.process.id())).unwrap();
-        let variables: BTreeMap<String, String> = environment
-            .split(|&byte| byte == 0)
-            .filter_map(|variable| {
-                let (name, value) = str::from_utf8(variable).unwrap().split_once('=')?;
-                Some((name.to_owned(), value.to_owned()))
-            })
-            .collect();
-        assert_eq!(variables.get(VARIABLE).map(String::as_str), Some("1"), "{value:?}");
+        assert_eq!(variable(&server, VARIABLE).as_deref(), Some("1"), "{value:?}");
         server.stop();
     }
+}
+
+#[test]
+fn freed_memory_goes_back_to_the_system_unless_the_operator_settled_that() {
+    const VARIABLE: &str = "MALLOC_MMAP_THRESHOLD_";
+    let site = Site::new();
+    for (given, expected) in [(None, "131072"), (Some("1048576"), "1048576")] {
+        let mut command = site.serve();
+        match given {
+            Some(given) => command.env(VARIABLE, given),
+            None => command.env_remove(VARIABLE),
+        };
+        let server = Server::start(&mut command);
+        assert_eq!(variable(&server, VARIABLE).as_deref(), Some(expected));
+        server.stop();
+    }
+}
+
+/// A variable of the server's environment.
+fn variable(server: &Server, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{}/environ", server.process.id())).unwrap();
+    let mut variables = environment
+        .split(|&byte| byte == 0)
+        .filter_map(|variable| str::from_utf8(variable).unwrap().split_once('='));
+    variables.find(|&(found, _)| found == name).map(|(_, value)| value.to_owned())
 }
 
 #[test]

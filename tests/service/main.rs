@@ -2,6 +2,7 @@
 
 mod app;
 mod classify;
+mod deadlines;
 mod durability;
 mod embed;
 mod fairness;

@@ -1,9 +1,9 @@
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::encoder::Class;
 use crate::encoder::batch::BatchLayout;
 use crate::encoder::request::Terms;
+use crate::encoder::{Class, Deadline};
 
 type Receiver = oneshot::Receiver<Result<Vec<f32>, EncodeError>>;
 
@@ -24,7 +24,7 @@ fn batcher(workers: usize, batch_tokens: usize, batch_time: Duration) -> Batcher
 
 fn request(class: Class, layout: BatchLayout, lengths: &[usize]) -> (Request, Receiver) {
     let sentences = lengths.iter().map(|&length| vec![7; length]).collect();
-    Request::new(Terms { model: 0, class, layout }, sentences, 1)
+    Request::new(Terms { model: 0, class, layout, deadline: None }, sentences, 1)
 }
 
 fn submit(batcher: &Batcher, class: Class, layout: BatchLayout, lengths: &[usize]) -> Receiver {
@@ -225,6 +225,24 @@ fn a_request_that_is_given_up_half_done_is_not_continued() {
     drop(gone);
     let rest: Vec<usize> = drain(&batcher).iter().map(MicroBatch::tokens).collect();
     assert_eq!(rest, [9, 9]);
+}
+
+#[tokio::test]
+async fn a_request_whose_deadline_has_passed_is_not_encoded_and_told_so() {
+    let batcher = batcher(1, 100, AGES);
+    let (class, layout) = (Class::Interactive, BatchLayout::Ragged);
+    let submit = |allowed: Duration| {
+        let terms = Terms { model: 0, class, layout, deadline: Some(Deadline::after(allowed)) };
+        let (request, answer) = Request::new(terms, vec![vec![7; 5]], 1);
+        batcher.submit(request).unwrap();
+        answer
+    };
+    let _in_time = submit(AGES);
+    assert_eq!(drain(&batcher).len(), 1);
+    let late = submit(Duration::ZERO);
+    assert!(drain(&batcher).is_empty());
+    let told = late.await.unwrap();
+    assert!(matches!(told, Err(EncodeError::DeadlineExceeded { allowed: Duration::ZERO })));
 }
 
 #[test]
