@@ -1,8 +1,6 @@
 //! The fused encoder.
 
-#[allow(dead_code)]
 mod amx;
-#[allow(dead_code)]
 mod product;
 
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]

@@ -143,7 +143,7 @@ impl Tiles {
     ///
     /// # Safety
     ///
-    /// What [`Product`] says of its pointers must be true, and nothing else may touch C meanwhile.
+    /// What [`Product`] says of its fields must be true, and nothing else may touch C meanwhile.
     pub unsafe fn multiply(&self, product: &Product) {
         debug_assert!((1..=32).contains(&product.rows) && product.blocks > 0, "{product:?}");
         // SAFETY: the tiles of this thread are configured; the rest is the caller's promise.
