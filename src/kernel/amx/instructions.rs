@@ -140,7 +140,7 @@ macro_rules! prefetch_quarter {
 /// # Safety
 ///
 /// The tiles of this thread must be [configured](configure), and what [`Product`] says of its
-/// pointers must be true.
+/// fields must be true.
 pub unsafe fn multiply(product: &Product) {
     // SAFETY: the caller's promise.
     unsafe { if product.rows > 16 { multiply_32_rows(product) } else { multiply_16_rows(product) } }

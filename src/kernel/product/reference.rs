@@ -6,7 +6,7 @@ use super::Product;
 ///
 /// # Safety
 ///
-/// What [`Product`] says of its pointers must be true.
+/// What [`Product`] says of its fields must be true.
 pub unsafe fn reference(product: &Product) {
     for row in 0..product.rows.next_multiple_of(16) {
         for column in 0..32 {
