@@ -11,6 +11,7 @@ mod model;
 pub mod pooling;
 mod request;
 pub mod session;
+mod token_ids;
 pub mod tokenizer;
 mod worker;
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::app::{AppError, Listening};
+use crate::cli::without_telemetry::without_runtime_telemetry;
 use crate::config::{self, Config};
-use crate::encoder::session::DISABLE_TELEMETRY;
 use crate::{shutdown, telemetry};
 
 /// Serve embeddings and classifications, and train heads meanwhile.
@@ -46,23 +46,4 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tracing::info!(address = %app.address(), "ready");
     app.run(shutdown).await?;
     Ok(())
-}
-
-/// Sees to it that ONNX Runtime does not contact its maker. The library reads the variable from the
-/// process's environment while it is loaded, and setting a variable in a running process is not
-/// sound; a process that lacks it therefore starts itself anew, once.
-fn without_runtime_telemetry() -> anyhow::Result<()> {
-    use std::os::unix::process::CommandExt;
-
-    if std::env::var_os(DISABLE_TELEMETRY).is_some_and(|value| value == "1") {
-        return Ok(());
-    }
-    let program = std::env::current_exe().context("cannot find the running program")?;
-    let mut arguments = std::env::args_os();
-    let error = std::process::Command::new(program)
-        .arg0(arguments.next().unwrap_or_default())
-        .args(arguments)
-        .env(DISABLE_TELEMETRY, "1")
-        .exec();
-    Err(error).context("cannot restart without ONNX Runtime's telemetry")
 }
