@@ -2,7 +2,9 @@
 
 PYTHON ?= python3
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-POLYHEAD := $(or $(CARGO_TARGET_DIR),target)/release/polyhead
+# Where cargo builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+POLYHEAD := $(TARGET)/release/polyhead
 
 # The image's name, and what builds it: the first of these three that works here. A health check is
 # part of docker's format only, hence the flag for the other two.
@@ -12,7 +14,10 @@ IMAGE_BUILD ?= $(or $(shell docker info >/dev/null 2>&1 && echo docker build),\
     $(shell command -v buildah >/dev/null && echo buildah build --layers --format docker),\
     $(error make image needs docker with its daemon, podman or buildah))
 
-.PHONY: help run build models test lint image
+# The packages of `make bench`.
+BENCH_VENV := $(TARGET)/bench-venv
+
+.PHONY: help run build models test lint image bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,3 +42,11 @@ lint: ## Formatting, clippy and documentation; a warning is an error
 
 image: ## Build the container image with docker, podman or buildah
 	$(IMAGE_BUILD) --tag $(IMAGE) --label org.opencontainers.image.version=$(VERSION) .
+
+# Settings, such as SENTENCES=lines.txt or PEERS=torch: see benches/run.py.
+bench: models ## Measure engine, server and other engines on this machine; write docs/benchmarks.*
+	cargo build --release --locked --bin polyhead --example load
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --requirement benches/requirements.txt \
+	    $(if $(findstring torch,$(PEERS)),--requirement benches/requirements-torch.txt)
+	TARGET=$(TARGET) $(BENCH_VENV)/bin/python benches/run.py

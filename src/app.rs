@@ -175,13 +175,7 @@ async fn start_engine(
     let library = config.runtime.library.clone();
     let specs: Vec<ModelSpec> =
         config.models.iter().map(|(name, model)| model_spec(name, model)).collect();
-    let settings = EngineSettings {
-        workers: config.runtime.worker_threads().get(),
-        batch_tokens: config.batching.batch_tokens.get(),
-        batch_time: config.batching.batch_time,
-        queue_tokens: config.batching.queue_tokens.get(),
-        tokens_per_request: config.limits.tokens_per_request.get(),
-    };
+    let settings = engine_settings(config);
     let metrics = Arc::clone(metrics);
     let runtime = Runtime::load(&library).map_err(LoadError::from)?;
     let reading = spawn_blocking(move || Models::read(&specs));
@@ -210,7 +204,19 @@ async fn start_engine(
     Ok((engine, runtime))
 }
 
-fn model_spec(name: &str, model: &ModelConfig) -> ModelSpec {
+/// How the configuration wants the engine to cut and bound its work.
+pub(crate) fn engine_settings(config: &Config) -> EngineSettings {
+    EngineSettings {
+        workers: config.runtime.worker_threads().get(),
+        batch_tokens: config.batching.batch_tokens.get(),
+        batch_time: config.batching.batch_time,
+        queue_tokens: config.batching.queue_tokens.get(),
+        tokens_per_request: config.limits.tokens_per_request.get(),
+    }
+}
+
+/// What the configuration says of one model.
+pub(crate) fn model_spec(name: &str, model: &ModelConfig) -> ModelSpec {
     ModelSpec {
         name: name.to_owned(),
         path: model.path.clone(),

@@ -1,5 +1,6 @@
-//! The command line: `serve`, `pull`, `export`, `health`.
+//! The command line: `serve`, `pull`, `export`, `bench`, `health`.
 
+mod bench;
 mod environment;
 mod export;
 mod health;
@@ -25,6 +26,7 @@ enum Command {
     Serve(serve::Serve),
     Pull(pull::Pull),
     Export(export::Export),
+    Bench(bench::Bench),
     Health(health::Health),
 }
 
@@ -34,6 +36,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Pull(pull) => pull.run(),
         Command::Export(export) => export.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Health(health) => health.run(),
     };
     match outcome {

@@ -16,6 +16,7 @@ mod pace;
 pub mod pooling;
 mod request;
 pub mod session;
+mod token_ids;
 pub mod tokenizer;
 mod worker;
 
@@ -263,18 +264,26 @@ impl Encoder {
             }
             admission.correct_to(tokens)?;
         }
-        let width = self.info.dimensions;
+        let values = self.run(sentences, options).await?;
+        drop(admission);
+        Ok(finish.apply(Embeddings { values, width: self.info.dimensions, tokens }))
+    }
+
+    /// Queues tokenised sentences and waits for their vectors, row-major.
+    async fn run(
+        &self,
+        sentences: Vec<Vec<u32>>,
+        options: EmbedOptions,
+    ) -> Result<Vec<f32>, EncodeError> {
         let terms = Terms {
             model: self.index,
             class: options.class,
             layout: self.info.batching,
             deadline: options.deadline,
         };
-        let (request, answer) = Request::new(terms, sentences, width);
+        let (request, answer) = Request::new(terms, sentences, self.info.dimensions);
         self.batcher.submit(request)?;
-        let values = answer.await.map_err(|_| EncodeError::Stopped)??;
-        drop(admission);
-        Ok(finish.apply(Embeddings { values, width, tokens }))
+        answer.await.map_err(|_| EncodeError::Stopped)?
     }
 
     /// Tokens of all models that are admitted and not yet answered.

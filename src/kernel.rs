@@ -19,6 +19,7 @@
 //! | `product` | the one matrix product that all others are made of |
 //! | `amx`, `avx512` | that product on two kinds of hardware |
 //! | `buffer`, `states`, `vector` | memory, activations, registers |
+//! | `peak` | how fast the instructions multiply at best |
 //! | `operator` | the encoder as an ONNX Runtime operator |
 //!
 //! An embedding is bit-equal alone and in any company: every row of a product sums in the same
@@ -41,6 +42,7 @@ mod instructions;
 mod layer_norm;
 mod linear;
 mod operator;
+mod peak;
 mod product;
 mod softmax;
 mod states;

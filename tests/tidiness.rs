@@ -150,7 +150,13 @@ fn no_module_is_a_drawer_for_odds_and_ends() {
 fn nothing_depends_on_somebodys_machine_or_mirror() {
     let manifests =
         ["Makefile", "Dockerfile", "Cargo.toml", ".cargo/config.toml", "models/pins.ini"];
-    let scripts = ["models/fetch.py", ".ci/run"];
+    let scripts = [
+        "models/fetch.py",
+        ".ci/run",
+        "benches/run.py",
+        "benches/requirements.txt",
+        "benches/requirements-torch.txt",
+    ];
     let mirrors = [
         "index-url",
         "index_url",
@@ -190,7 +196,7 @@ fn every_make_command_that_is_told_of_exists() {
         .filter(|line| !line.starts_with(['\t', ' ', '#', '.']) && !line.contains('='))
         .filter_map(|line| line.split_once(':').map(|(target, _)| target))
         .collect();
-    for target in ["run", "test", "build", "models", "lint", "image"] {
+    for target in ["run", "test", "build", "models", "lint", "image", "bench"] {
         assert!(targets.contains(target), "there is no `make {target}`");
     }
     let readme = read(Path::new("README.md"));
@@ -212,9 +218,11 @@ fn every_make_command_that_is_told_of_exists() {
 fn every_subcommand_that_is_told_of_exists() {
     let commands: BTreeSet<String> = rust_files("src/cli")
         .iter()
+        .filter(|file| file.parent() == Some(Path::new("src/cli")))
         .map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
-    for file in ["README.md", "models/README.md", "config.toml", "Dockerfile", "Makefile"] {
+    let pages = ["README.md", "models/README.md", "docs/benchmarking.md"];
+    for file in pages.into_iter().chain(["config.toml", "Dockerfile", "Makefile"]) {
         let text = read(Path::new(file));
         for command in self::commands(&text, "polyhead") {
             assert!(commands.contains(&command), "{file}: there is no `polyhead {command}`");

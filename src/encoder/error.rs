@@ -22,6 +22,15 @@ pub enum EncodeError {
         index: usize,
         source: TokenizerError,
     },
+    #[error("the input has {tokens} tokens; allowed are 1 to {allowed}")]
+    TokenCount {
+        /// Position of the sentence in the request.
+        index: usize,
+        tokens: usize,
+        allowed: usize,
+    },
+    #[error("the model has no token {id}; allowed are ids below {vocabulary}")]
+    TokenId { index: usize, id: u32, vocabulary: usize },
     #[error("dimensions must be between 1 and {width}, the model's embedding width")]
     Dimensions { width: usize },
     #[error("the model's graph normalises by itself: its raw vectors are not to be had")]

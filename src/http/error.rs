@@ -169,6 +169,9 @@ impl From<EncodeError> for Problem {
             EncodeError::Input { index, .. } => {
                 Problem::invalid("invalid_input", detail).at(format!("inputs[{index}]"))
             }
+            EncodeError::TokenCount { index, .. } | EncodeError::TokenId { index, .. } => {
+                Problem::invalid("invalid_token_ids", detail).at(format!("inputs[{index}]"))
+            }
             EncodeError::Dimensions { .. } => {
                 Problem::invalid("invalid_dimensions", detail).at("dimensions")
             }

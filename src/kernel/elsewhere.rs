@@ -29,6 +29,10 @@ impl Instructions {
     pub fn outrun_f32(self) -> bool {
         match self {}
     }
+
+    pub fn product_flops(self, _time: std::time::Duration) -> f64 {
+        match self {}
+    }
 }
 
 impl FusedEncoder {

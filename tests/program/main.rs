@@ -1,5 +1,6 @@
 //! The real program, run as an operator runs it: its own process, folder, configuration and signals.
 
+mod bench;
 mod crash;
 mod defaults;
 mod export;
