@@ -42,8 +42,12 @@ mod layer_norm;
 mod linear;
 mod operator;
 mod product;
+#[cfg(test)]
+mod reference;
 mod softmax;
 mod states;
+#[cfg(test)]
+mod units;
 mod vector;
 
 pub use error::{BatchError, Missing, Unfit};
