@@ -130,6 +130,6 @@ mod tests {
             assert_eq!(unsafe { libc::write(pipe[1], address.cast(), 1) }, expected, "{at}");
         }
         // SAFETY: nothing else has the two.
-        pipe.map(|end| unsafe { libc::close(end) });
+        assert_eq!(pipe.map(|end| unsafe { libc::close(end) }), [0, 0]);
     }
 }
