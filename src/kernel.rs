@@ -44,8 +44,12 @@ mod linear;
 mod operator;
 mod peak;
 mod product;
+#[cfg(test)]
+mod reference;
 mod softmax;
 mod states;
+#[cfg(test)]
+mod units;
 mod vector;
 
 #[cfg(all(test, target_os = "linux"))]

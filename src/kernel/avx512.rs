@@ -10,15 +10,17 @@ use super::product::{BLOCK, LINES, MatrixUnit, PACKED_BLOCK, Product, TILE};
 /// Rows of C that stay in registers: 8 × 2 accumulators leave room for B's line and A's pair.
 const ROWS: usize = 8;
 
-/// The proof that this CPU has AVX512-BF16.
+/// The proof that this CPU has AVX512-BF16, and what of AVX-512 the whole encoder is compiled for.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512Bf16(());
 
 impl Avx512Bf16 {
     /// The unit, where the CPU has it.
     pub fn detect() -> Option<Avx512Bf16> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16"))
-            .then_some(Avx512Bf16(()))
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512bf16"))
+        .then_some(Avx512Bf16(()))
     }
 }
 

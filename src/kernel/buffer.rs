@@ -64,6 +64,11 @@ unsafe impl<T: Plain> Send for Buffer<T> {}
 // SAFETY: shared access is read-only.
 unsafe impl<T: Plain> Sync for Buffer<T> {}
 
+// The allocator says nothing of what is written beside a block; these pages do.
+#[cfg(all(test, target_os = "linux"))]
+mod memory;
+
+#[cfg(not(all(test, target_os = "linux")))]
 mod memory {
     use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
     use std::ptr::NonNull;
@@ -84,5 +89,47 @@ mod memory {
 
     fn layout(bytes: usize) -> Layout {
         Layout::from_size_align(bytes.max(1), LINE).expect("a buffer fits into memory")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_zero_on_a_cache_line_and_has_its_length() {
+        for len in [0, 1, 7, 16, 31, 32, 1000, 1024, 4096, 100_000] {
+            let mut buffer = Buffer::<f32>::zeroed(len);
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.as_ptr().addr().is_multiple_of(LINE));
+            assert!(buffer.iter().all(|&value| value == 0.0));
+            buffer.fill(1.0);
+        }
+    }
+
+    #[test]
+    fn reserving_less_keeps_and_reserving_more_gives_zeros() {
+        let mut buffer = Buffer::<u16>::zeroed(100);
+        buffer.fill(7);
+        buffer.reserve(60);
+        assert_eq!(*buffer, [7; 100]);
+        buffer.reserve(101);
+        assert_eq!(*buffer, [0; 101]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_beside_a_buffer_cannot_be_touched_in_tests() {
+        let buffer = Buffer::<f32>::zeroed(1024);
+        let mut pipe = [0; 2];
+        // SAFETY: an array of two.
+        assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+        for (at, expected) in [(-1, -1), (0, 1), (1023, 1), (1024, -1)] {
+            let address = buffer.as_ptr().wrapping_offset(at);
+            // SAFETY: the system checks the address and reads one byte, or fails.
+            assert_eq!(unsafe { libc::write(pipe[1], address.cast(), 1) }, expected, "{at}");
+        }
+        // SAFETY: nothing else has the two.
+        assert_eq!(pipe.map(|end| unsafe { libc::close(end) }), [0, 0]);
     }
 }

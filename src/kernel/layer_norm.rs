@@ -56,3 +56,6 @@ impl LayerNorm {
 fn total(sums: [__m512; 2]) -> f32 {
     _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,6 @@ impl PackedLinear {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

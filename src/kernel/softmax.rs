@@ -71,3 +71,6 @@ fn exp2(x: __m512) -> __m512 {
     }
     _mm512_scalef_ps(sum, whole)
 }
+
+#[cfg(test)]
+mod tests;
