@@ -141,6 +141,7 @@ impl GraphBuilder {
             data_type: elements.into(),
             name: name.clone(),
             raw_data: bytes.into(),
+            ..TensorProto::default()
         });
         Value(name)
     }
