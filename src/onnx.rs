@@ -10,6 +10,7 @@
 //! | [`weights`] | tensors of a safetensors file, as f32 |
 //! | [`graph`] | a builder for graphs |
 //! | [`inspect`](mod@inspect) | inputs, outputs and precision of a file |
+//! | [`recognise`](mod@recognise) | a BERT's weights out of a stock export |
 //! | [`proto`] | the messages of the ONNX format |
 
 pub mod bert;
@@ -17,9 +18,11 @@ mod error;
 pub mod graph;
 pub mod inspect;
 pub mod proto;
+pub mod recognise;
 pub mod weights;
 
 pub use bert::weights::BertWeights;
 pub use bert::{ExportOptions, export_bert};
 pub use error::OnnxError;
 pub use inspect::{GraphPrecision, GraphSummary, inspect};
+pub use recognise::{Recognised, Tail, Unrecognised, recognise};

@@ -265,7 +265,7 @@ impl Exporter<'_> {
 }
 
 /// A row-major matrix with rows and columns exchanged.
-fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
+pub(super) fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns).copied()).collect()
 }
 

@@ -165,6 +165,7 @@ impl GraphBuilder {
             data_type: elements.into(),
             name: name.clone(),
             raw_data: bytes.into(),
+            ..TensorProto::default()
         });
         Value(name)
     }

@@ -163,7 +163,7 @@ fn weigh(tensor: &TensorProto) -> Option<(GraphPrecision, u64)> {
 }
 
 /// Operators of ONNX and of ONNX Runtime's `com.microsoft` that compute with 8-bit numbers.
-fn is_quantized(node: &NodeProto) -> bool {
+pub(super) fn is_quantized(node: &NodeProto) -> bool {
     let operator = node.op_type.as_str();
     operator.starts_with("QLinear")
         || quantizes_per_tensor(node)

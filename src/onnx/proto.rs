@@ -147,17 +147,27 @@ pub enum AttributeType {
     TypeProtos = 14,
 }
 
-/// A constant tensor: `raw_data` is row-major and little-endian.
+/// A constant tensor: row-major, little-endian `raw_data`, or one of the typed lists in its place.
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
     pub dims: Vec<i64>,
     #[prost(enumeration = "DataType", tag = "2")]
     pub data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    pub float_data: Vec<f32>,
+    /// Truth values and integers of 32 bits or fewer.
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     pub name: String,
     #[prost(bytes = "bytes", tag = "9")]
     pub raw_data: Bytes,
+    /// 0: the data are here; 1: they lie in another file.
+    #[prost(int32, tag = "14")]
+    pub data_location: i32,
 }
 
 /// The type of a tensor's elements.
