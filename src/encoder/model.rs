@@ -9,11 +9,12 @@ use crate::config::{Precision, Provider};
 use crate::encoder::LoadError;
 use crate::encoder::folder::{ModelFolder, Overrides, Weights};
 use crate::encoder::form::{Candidates, Stock};
-use crate::encoder::session::SessionOptions;
+use crate::encoder::session::{OUTPUTS, SessionOptions};
 use crate::encoder::tokenizer::Tokenizer;
 use crate::kernel::{FusedEncoder, Instructions};
 use crate::onnx::bert::weights::BertWeights;
 use crate::onnx::{self, ExportOptions, GraphPrecision, OnnxError};
+use crate::onnx::{Recognised, Tail, recognise};
 
 /// Which model to load, and how.
 #[derive(Clone, Debug)]
@@ -126,14 +127,36 @@ fn fuse(spec: &ModelSpec, folder: &ModelFolder, weights: &Bytes) -> Result<Fused
         return Err("it runs on the CPU, and provider = \"cuda\" was asked for".to_owned());
     }
     let instructions = Instructions::detect().map_err(|missing| missing.to_string())?;
-    let pooling = folder.pooling.ok_or("nothing says how to pool; set `pooling`")?;
     let config = read(&folder.path.join("config.json")).map_err(|error| error.to_string())?;
-    let weights = match folder.weights {
-        Weights::Safetensors(_) => BertWeights::from_safetensors(&config, weights),
-        Weights::Onnx(_) => return Err("ONNX".to_owned()),
+    let (weights, pooling) = match folder.weights {
+        Weights::Safetensors(_) => {
+            let weights = BertWeights::from_safetensors(&config, weights);
+            (weights.map_err(|error| error.to_string())?, folder.pooling)
+        }
+        Weights::Onnx(_) => {
+            let recognised = recognise(weights.clone(), &config);
+            let recognised = recognised
+                .map_err(|reason| format!("its graph is not recognised as a BERT: {reason}"))?;
+            match tail(&recognised)? {
+                Tail::TokenStates => (recognised.weights, folder.pooling),
+                Tail::Pooled { pooling, .. } => (recognised.weights, Some(pooling)),
+            }
+        }
     };
-    let weights = weights.map_err(|error| error.to_string())?;
+    let pooling = pooling.ok_or("nothing says how to pool; set `pooling`")?;
     FusedEncoder::new(&weights, pooling, instructions).map_err(|unfit| unfit.to_string())
+}
+
+/// What the output is that a session of the graph would read.
+fn tail(recognised: &Recognised) -> Result<Tail, String> {
+    let outputs = &recognised.outputs;
+    let named = |name: &str| outputs.iter().find(|(output, _)| output == name);
+    let (_, tail) = OUTPUTS
+        .into_iter()
+        .find_map(named)
+        .or_else(|| outputs.iter().find(|(_, tail)| tail.is_ok()))
+        .ok_or("its graph has no output that is made from a BERT's token states")?;
+    tail.clone().map_err(|reason| reason.to_string())
 }
 
 fn export(spec: &ModelSpec, folder: &ModelFolder, weights: &[u8]) -> Result<Bytes, LoadError> {

@@ -28,6 +28,11 @@ pub use weights::SharedGraph;
 /// library is loaded; switching telemetry off through the API alone changes nothing.
 pub const DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
+/// The outputs that hold sentence embeddings or token states, by the names that exporters give them,
+/// the first one found is read.
+pub(crate) const OUTPUTS: [&str; 3] =
+    ["sentence_embedding", "last_hidden_state", "token_embeddings"];
+
 /// The execution provider that really runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -395,9 +400,9 @@ fn choose_output(session: &ort::session::Session) -> Result<String, SessionError
         ValueType::Tensor { shape, .. } => shape.len(),
         _ => 0,
     };
-    named("sentence_embedding")
-        .or_else(|| named("last_hidden_state"))
-        .or_else(|| named("token_embeddings"))
+    OUTPUTS
+        .into_iter()
+        .find_map(named)
         .or_else(|| outputs.iter().find(|output| rank(output) == 3))
         .or_else(|| {
             outputs.first().filter(|only| outputs.len() == 1 && only.name() != "pooler_output")
