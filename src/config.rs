@@ -331,7 +331,7 @@ impl Default for BatchingConfig {
     fn default() -> Self {
         Self {
             batch_tokens: count::<2_048>(),
-            batch_time: Duration::from_millis(8),
+            batch_time: Duration::from_millis(5),
             queue_tokens: count::<262_144>(),
             interactive_inputs: 8,
         }

@@ -3,6 +3,10 @@
 //! An [`Engine`] owns the threads; an [`Encoder`] is one model of it, cheap to share. A request is
 //! admitted by tokens, tokenised, queued, cut into micro-batches, run, and finished (dimensions,
 //! normalisation). The encoder knows neither heads nor HTTP.
+//!
+//! **Whose turn it is.** Interactive requests come before bulk ones, and these before training, at
+//! every micro-batch; a micro-batch that runs is not interrupted, but is small. So that none starves,
+//! a class that waits gets a micro-batch after 16 of better classes. Requests of a class take turns.
 
 pub mod batch;
 mod batcher;

@@ -34,7 +34,7 @@ pub fn violations(config: &Config) -> Vec<Violation> {
 fn durations(config: &Config) -> Vec<Violation> {
     [
         (Key::from(["server", "request_timeout"]), config.server.request_timeout, "30s"),
-        (Key::from(["batching", "batch_time"]), config.batching.batch_time, "8ms"),
+        (Key::from(["batching", "batch_time"]), config.batching.batch_time, "5ms"),
     ]
     .into_iter()
     .filter(|(_, duration, _)| duration.is_zero())

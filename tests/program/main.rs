@@ -6,6 +6,7 @@ mod defaults;
 mod export;
 mod isolation;
 mod logs;
+mod memory;
 mod process;
 mod pull;
 mod refusals;

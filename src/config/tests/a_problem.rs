@@ -27,7 +27,7 @@ fn says_the_key_what_was_found_and_what_is_allowed() {
         ),
         (
             "batching.batch_time = \"0s\"",
-            "batching.batch_time: found no time at all, allowed: more than \"0s\", such as \"8ms\"",
+            "batching.batch_time: found no time at all, allowed: more than \"0s\", such as \"5ms\"",
         ),
         ("server = 3", "server: found 3, allowed: a section, [server] with keys below it"),
         ("[[server]]", "server: found [{}], allowed: a section, [server] with keys below it"),
