@@ -32,16 +32,20 @@ pub(super) struct Attention {
 const WEIGHTS: usize = ROWS * BLOCK;
 
 impl Attention {
-    /// For `heads` heads of `blocks` × 32 columns.
-    pub fn new(heads: usize, blocks: usize) -> Attention {
+    pub fn empty() -> Attention {
         Attention {
-            heads,
-            blocks,
+            heads: 0,
+            blocks: 0,
             keys: Buffer::zeroed(0),
             values: Buffer::zeroed(0),
             scores: Buffer::zeroed(0),
             weights: Buffer::zeroed(0),
         }
+    }
+
+    /// From now on there are `heads` heads of `blocks` × 32 columns.
+    pub fn divide(&mut self, heads: usize, blocks: usize) {
+        (self.heads, self.blocks) = (heads, blocks);
     }
 
     /// softmax(q kᵀ) v for all heads of the sentence whose tokens are `rows`.
@@ -217,3 +221,6 @@ fn interleave(tokens: [&[u16; BLOCK]; 2], left: &mut [u16; BLOCK], right: &mut [
     store_line(left, _mm512_permutex2var_epi16(even, load_line(&LEFT), odd));
     store_line(right, _mm512_permutex2var_epi16(even, load_line(&RIGHT), odd));
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,19 +169,23 @@ impl Packed {
 }
 
 impl Work {
-    pub fn new(shape: &BertShape) -> Work {
+    /// Room for nothing yet.
+    pub fn empty() -> Work {
         Work {
             residual: Buffer::zeroed(0),
-            // One vector more: a row of a power of two would crowd the cache's sets.
-            stride: shape.hidden + LANES,
+            stride: 0,
             states: States::empty(),
             projected: States::empty(),
             inner: States::empty(),
-            attention: Attention::new(shape.heads, shape.hidden / shape.heads / BLOCK),
+            attention: Attention::empty(),
         }
     }
 
+    /// Makes room for a model's rows, whatever model was here before.
     fn reserve(&mut self, rows: usize, shape: &BertShape) {
+        // One vector more: a row of a power of two would crowd the cache's sets.
+        self.stride = shape.hidden + LANES;
+        self.attention.divide(shape.heads, shape.hidden / shape.heads / BLOCK);
         self.residual.reserve(rows.next_multiple_of(ROWS) * self.stride);
         self.states.reserve(rows, shape.hidden);
         self.projected.reserve(rows, 3 * shape.hidden);
@@ -264,3 +268,6 @@ fn halves(values: &[f32; BLOCK]) -> [&[f32; LANES]; 2] {
     let (low, high) = values.as_chunks::<LANES>().0.split_at(1);
     [&low[0], &high[0]]
 }
+
+#[cfg(test)]
+mod tests;

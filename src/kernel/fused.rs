@@ -21,7 +21,7 @@ pub struct FusedEncoder {
     instructions: Instructions,
 }
 
-/// What one thread works in; grows to what the largest batch needs.
+/// What one thread works in; grows to what the largest batch needs. Any model may use it.
 pub struct Scratch(Work);
 
 impl FusedEncoder {
@@ -51,7 +51,7 @@ impl FusedEncoder {
 
     /// Memory for one thread.
     pub fn scratch(&self) -> Scratch {
-        Scratch(Work::new(self.packed.shape()))
+        Scratch(Work::empty())
     }
 
     /// Embeds sentences, without normalising.
@@ -137,3 +137,6 @@ fn check(shape: &BertShape) -> Result<(), Unfit> {
         Activation::GeluTanh | Activation::Relu => Err(Unfit::Activation),
     }
 }
+
+#[cfg(test)]
+mod tests;

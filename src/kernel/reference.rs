@@ -17,7 +17,7 @@ use crate::onnx::bert::weights::{BertShape, BertWeights, LayerWeights, Linear, N
 pub type Rounding = fn(f32) -> f32;
 
 /// One row for each token.
-type Rows = Vec<Vec<f32>>;
+pub type Rows = Vec<Vec<f32>>;
 
 /// A quiet NaN in bf16: what no result may depend on.
 pub const NAN: u16 = 0x7fc1;
@@ -33,6 +33,22 @@ pub fn to_bf16(value: f32) -> f32 {
 
 /// The embedding of one sentence, not normalised.
 pub fn encode(weights: &BertWeights, pooling: Pooling, ids: &[u32], rounded: Rounding) -> Vec<f32> {
+    pool(pooling, &token_states(weights, ids, rounded))
+}
+
+/// The embedding that the states of a sentence's tokens make.
+pub fn pool(pooling: Pooling, states: &Rows) -> Vec<f32> {
+    match pooling {
+        Pooling::Cls => states[0].clone(),
+        Pooling::Mean => {
+            let sum = |i| states.iter().map(|state| f64::from(state[i])).sum::<f64>();
+            (0..states[0].len()).map(|i| (sum(i) / states.len() as f64) as f32).collect()
+        }
+    }
+}
+
+/// What the last layer makes of each token.
+pub fn token_states(weights: &BertWeights, ids: &[u32], rounded: Rounding) -> Rows {
     let BertShape { hidden, heads, eps, .. } = weights.shape;
     let mut states: Rows = Vec::new();
     for (position, &id) in ids.iter().enumerate() {
@@ -70,13 +86,7 @@ pub fn encode(weights: &BertWeights, pooling: Pooling, ids: &[u32], rounded: Rou
         add(&mut states, &linear(&round(&inner, rounded), &layer.output, 1.0, rounded));
         normalize(&mut states, &layer.output_norm, eps);
     }
-    match pooling {
-        Pooling::Cls => states.swap_remove(0),
-        Pooling::Mean => {
-            let mean = |i| states.iter().map(|state| f64::from(state[i])).sum::<f64>();
-            (0..hidden).map(|i| (mean(i) / ids.len() as f64) as f32).collect()
-        }
-    }
+    states
 }
 
 /// factor · (weight · x + bias) for each x.
