@@ -124,44 +124,64 @@ def over_http(results: dict) -> str:
 
 
 def set_shapes(results: dict) -> str:
-    report = results["engine"]
-    model = report["models"][0]
     lines = [
-        "## The engine at set shapes",
+        "## At set shapes",
         "",
-        "`polyhead bench`. The share of the machine's peak counts linear layers only:"
-        f" {model['linear_flops_per_token'] / 1e6:.1f} MFLOP a token.",
+        "`polyhead bench`, and right after it others on one core. The share of the machine's peak counts",
+        "linear layers only. BERT base has random weights, and only polyhead's fastest precision runs it.",
         "",
     ]
+    for title, report in (
+        ("all-MiniLM-L6-v2", results["engine"]),
+        ("BERT base", results["bert_base"]["engine"]),
+    ):
+        model = report["models"][0]
+        lines += [f"### {title}", "", *machine_peaks(model), ""]
+        lines += [
+            "| | shape | tokens/s, one core | of peak | all cores | of peak | scaling | p50 | p99 |",
+            "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        ]
+        for row in model["precisions"]:
+            lines += [shape_line(row, shape) for shape in row.get("shapes", [])]
+        for row in results["one_core"][model["name"]]:
+            rates = spread(row["tokens_per_second"])
+            lines.append(f"| {row['engine']} | {row['shape']} | {rates} | | | | | | |")
+        lines += [""]
+        for row in model["precisions"]:
+            if told := closeness(row):
+                lines += [told, ""]
+    return "\n".join(lines)
+
+
+def machine_peaks(model: dict) -> list[str]:
+    lines = [f"{model['linear_flops_per_token'] / 1e6:.1f} MFLOP a token in linear layers."]
     for peak in model["peaks"]:
         one, every = peak["one_worker"]["max"] / 1e9, peak["all_workers"]["max"] / 1e9
-        lines.append(f"Peak, {peak['arithmetic']}: {one:,.0f} GFLOP/s of one core, {every:,.0f} of all.")
-    lines += [
-        "",
-        "| | shape | tokens/s, 1 worker | of peak | all workers | of peak | scaling | p50 | p99 |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in model["precisions"]:
-        for shape in row.get("shapes", []):
-            one, every = shape["one_worker"], shape["all_workers"]
-            scaling = median_of(every) / median_of(one)
-            latency = shape["latency"]
-            lines.append(
-                f"| {row['precision']} | {shape['name']} | {three(one['tokens_per_second'])} |"
-                f" {percent(one['share_of_peak'])} | {three(every['tokens_per_second'])} |"
-                f" {percent(every['share_of_peak'])} | {scaling:.2f} × |"
-                f" {milliseconds(latency['p50'])} | {milliseconds(latency['p99'])} |"
-            )
-    for row in model["precisions"]:
-        if "unavailable" in row:
-            lines += ["", f"{row['precision']} is not to be had: {row['unavailable']}"]
-        elif cosine := row["cosine_to_fp32"]:
-            lines += [
-                "",
-                f"{row['precision']}: cosine to fp32 at least {cosine['min']:.6f}, on average"
-                f" {cosine['mean']:.6f}, over a sentence of each of {cosine['sentences']} lengths.",
-            ]
-    return "\n".join(lines) + "\n"
+        lines.append(
+            f"Peak, {peak['arithmetic']}: {one:,.0f} GFLOP/s of one core, {every:,.0f} of all."
+        )
+    return lines
+
+
+def shape_line(row: dict, shape: dict) -> str:
+    one, every, latency = shape["one_worker"], shape["all_workers"], shape["latency"]
+    return (
+        f"| **polyhead** {row['precision']} | {shape['name']} | {three(one['tokens_per_second'])} |"
+        f" {percent(one['share_of_peak'])} | {three(every['tokens_per_second'])} |"
+        f" {percent(every['share_of_peak'])} | {median_of(every) / median_of(one):.2f} × |"
+        f" {milliseconds(latency['p50'])} | {milliseconds(latency['p99'])} |"
+    )
+
+
+def closeness(row: dict) -> str | None:
+    if "unavailable" in row:
+        return f"{row['precision']} is not to be had: {row['unavailable']}"
+    if cosine := row["cosine_to_fp32"]:
+        return (
+            f"{row['precision']}: cosine to fp32 at least {cosine['min']:.6f}, on average"
+            f" {cosine['mean']:.6f}, over a sentence of each of {cosine['sentences']} lengths."
+        )
+    return None
 
 
 def growing(results: dict) -> str:

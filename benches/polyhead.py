@@ -24,8 +24,9 @@ class Programs:
         self.work = work
         self.model = model
 
-    def configuration(self, precision: str) -> Path:
-        file = self.work / f"{precision}.toml"
+    def configuration(self, precision: str, model: Path | None = None) -> Path:
+        name = precision if model is None else model.name
+        file = self.work / f"{name}.toml"
         file.write_text(
             f"""# Written by benches/run.py. Limits are raised for requests of 10,000 sentences.
 [server]
@@ -41,22 +42,23 @@ tokens_per_request = 1048576
 queue_tokens = 4194304
 [store]
 url = "sqlite://{self.work}/{precision}.db"
-[models.minilm]
-path = "{self.model}"
+[models.{name_of(model)}]
+path = "{model or self.model}"
 precision = "{precision}"
 """
         )
         return file
 
-    def export(self) -> Path:
-        """The model as ONNX, pooling and normalisation included: what ONNX peers run."""
-        file = self.work / "minilm.onnx"
-        command = [self.polyhead, "export", self.model, "--output", file]
+    def export(self, model: Path) -> Path:
+        """A model as ONNX, pooling included: what other engines run."""
+        file = self.work / f"{model.name}.onnx"
+        command = [self.polyhead, "export", model, "--output", file]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return file
 
-    def bench(self, *arguments) -> dict:
-        command = [self.polyhead, "bench", "--config", self.configuration("auto"), "--json"]
+    def bench(self, *arguments, model: Path | None = None) -> dict:
+        configuration = self.configuration("auto", model)
+        command = [self.polyhead, "bench", "--config", configuration, "--json"]
         done = subprocess.run(
             [*command, *map(str, arguments)], check=True, stdout=subprocess.PIPE, env=ENVIRONMENT
         )
@@ -68,6 +70,10 @@ precision = "{precision}"
             list(map(str, [*command, *clients])), check=True, stdout=subprocess.PIPE
         )
         return json.loads(done.stdout)
+
+
+def name_of(model: Path | None) -> str:
+    return "minilm" if model is None else "bert-base"
 
 
 class Server:
