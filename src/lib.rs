@@ -9,7 +9,8 @@
 //!     ▼               ▼                ▼                   ▼
 //!   http ────────► encoder           heads ◄──────────  training ──► store
 //!   routes,        texts → vectors   live versions,     jobs, solvers,   tasks, versions,
-//!   errors         (onnx: graphs)    atomic swap        evaluation       jobs, examples
+//!   errors         (onnx: graphs,    atomic swap        evaluation       jobs, examples
+//!                   kernel: fused)
 //! ```
 //!
 //! - A **model** is a sentence encoder on disk; an [`Encoder`](encoder::Encoder) is a model that is
@@ -19,7 +20,7 @@
 //! - [`encoder`] does not know that heads exist; [`heads`] know neither HTTP nor training;
 //!   [`training::solver`], [`encoder::pooling`] and [`heads::head`] are pure functions of their
 //!   arguments.
-//! - Four libraries are each named in one place: ONNX Runtime in [`encoder::session`], tokenizers in
+//! - Four libraries are each named in one place: ONNX Runtime in [`encoder::session`] and [`kernel`], tokenizers in
 //!   [`encoder::tokenizer`], the database in [`store`], the web framework in [`http`] (and where
 //!   [`app`] starts it). `tests/tidiness.rs` holds us to it.
 //!
