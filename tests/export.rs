@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polyhead::config::Provider;
+use polyhead::encoder::batch::RaggedBatch;
 use polyhead::encoder::folder::{ModelFolder, Overrides, Pooling, Weights};
 use polyhead::encoder::pooling;
-use polyhead::encoder::session::{Batch, OutputKind, Runtime, Session};
+use polyhead::encoder::session::{OutputKind, Runtime, Session, SessionOptions, SharedGraph};
 use polyhead::encoder::tokenizer::{Tokenizer, Truncation};
 use polyhead::onnx::{ExportOptions, export_bert};
 use serde::Deserialize;
@@ -81,9 +82,7 @@ fn a_row_without_tokens_gives_numbers_and_leaves_the_others_alone() {
         let (folder, expected) = fixture(name);
         let mut model = exported(&folder);
         let ids = &expected.token_ids[1];
-        let mut batch = batch(&[ids, ids]);
-        batch.attention_mask[ids.len()..].fill(0);
-        let rows = model.run(&batch);
+        let rows = model.embed(&[ids, &[]]);
         assert_close(&rows[0], &expected.embeddings[1], TOLERANCE, name);
         assert!(rows[1].iter().all(|value| value.is_finite()), "{name}: {:?}", rows[1]);
     }
@@ -94,7 +93,7 @@ fn an_exported_graph_agrees_with_the_upstream_export_on_1_to_256_tokens() {
     let folder = pinned("models/all-MiniLM-L6-v2");
     let mut ours = exported(&folder);
     let graph = pinned_file("models/all-MiniLM-L6-v2-onnx/onnx/model.onnx");
-    let mut upstream = Model::open(&fs::read(graph).unwrap(), &folder);
+    let mut upstream = Model::open(fs::read(graph).unwrap(), &folder);
 
     let licence = fs::read_to_string("LICENSE").unwrap();
     let paragraphs: Vec<&str> = licence.split("\n\n").collect();
@@ -137,22 +136,21 @@ struct Model {
 }
 
 impl Model {
-    fn open(graph: &[u8], folder: &ModelFolder) -> Model {
+    fn open(graph: Vec<u8>, folder: &ModelFolder) -> Model {
         let runtime = Runtime::load(&pinned_file("lib/libonnxruntime.so")).unwrap();
+        let graph = SharedGraph::new(graph.into()).unwrap();
+        let pad_token_id = folder.pad_token_id;
+        let options = SessionOptions { provider: Provider::Cpu, pad_token_id };
         Model {
-            session: Session::open(&runtime, graph, Provider::Cpu).unwrap(),
+            session: Session::open(&runtime, &graph, options).unwrap(),
             pooling: folder.pooling.unwrap(),
             normalize: folder.normalize,
         }
     }
 
     fn embed(&mut self, sentences: &[&[u32]]) -> Vec<Vec<f32>> {
-        self.run(&batch(sentences))
-    }
-
-    fn run(&mut self, batch: &Batch) -> Vec<Vec<f32>> {
-        let lengths = batch.attention_mask.chunks_exact(batch.tokens);
-        let lengths: Vec<usize> = lengths.map(|row| row.iter().sum::<i64>() as usize).collect();
+        let mut batch = RaggedBatch::new();
+        sentences.iter().for_each(|ids| batch.push(ids));
         let finish = |row: &[f32], kind, width, tokens| match kind {
             OutputKind::Pooled => row.to_vec(),
             OutputKind::TokenStates => {
@@ -165,9 +163,9 @@ impl Model {
             }
         };
         self.session
-            .run(batch, |output| {
-                let rows = lengths.iter().enumerate();
-                rows.map(|(i, &tokens)| finish(output.row(i), output.kind, output.width, tokens))
+            .run(&batch, |output| {
+                let rows = sentences.iter().enumerate();
+                rows.map(|(i, ids)| finish(output.row(i), output.kind, output.width, ids.len()))
                     .collect()
             })
             .unwrap()
@@ -195,11 +193,11 @@ fn exported(folder: &ModelFolder) -> Model {
     let pooling = folder.pooling.unwrap();
     let options = ExportOptions { pooling, normalize: folder.normalize };
     let graph = export_bert(&config, &weights, options).unwrap();
-    Model::open(&graph, folder)
+    Model::open(graph, folder)
 }
 
 fn stock(folder: &ModelFolder) -> Model {
-    Model::open(&fs::read(folder.weights.path()).unwrap(), folder)
+    Model::open(fs::read(folder.weights.path()).unwrap(), folder)
 }
 
 fn pinned(path: &str) -> ModelFolder {
@@ -210,26 +208,6 @@ fn pinned(path: &str) -> ModelFolder {
 fn pinned_file(path: &str) -> PathBuf {
     assert!(Path::new(path).is_file(), "{path} is missing: run `make test`, which fetches it");
     path.into()
-}
-
-/// Padded to the longest sentence.
-fn batch(sentences: &[&[u32]]) -> Batch {
-    let tokens = sentences.iter().map(|ids| ids.len()).max().unwrap();
-    let padded = |value: fn(u32) -> i64| -> Vec<i64> {
-        let rows = sentences.iter();
-        rows.flat_map(|ids| {
-            let row = ids.iter().map(move |&id| value(id));
-            row.chain(std::iter::repeat(0)).take(tokens)
-        })
-        .collect()
-    };
-    Batch {
-        input_ids: padded(i64::from),
-        attention_mask: padded(|_| 1),
-        token_type_ids: padded(|_| 0),
-        sentences: sentences.len(),
-        tokens,
-    }
 }
 
 fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
