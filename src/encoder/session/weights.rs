@@ -45,10 +45,11 @@ impl SharedGraph {
     /// Has the session take the shared weights in place of copies of its own. A session keeps what
     /// it shares alive.
     pub(super) fn share(&self, builder: SessionBuilder) -> Result<SessionBuilder, ort::Error> {
-        let with_weights = self.weights.iter().try_fold(builder, |builder, (name, value)| {
-            builder.with_initializer(name, Arc::clone(value))
-        })?;
-        Ok(with_weights.with_prepacked_weights(&self.packed)?)
+        let mut builder = builder.with_prepacked_weights(&self.packed)?;
+        for (name, value) in &self.weights {
+            builder = builder.with_initializer(name, Arc::clone(value))?;
+        }
+        Ok(builder)
     }
 }
 
