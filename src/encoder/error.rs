@@ -67,8 +67,11 @@ pub enum LoadError {
         file.display(), asked = asked.as_str(), found = found.as_str()
     )]
     Precision { model: String, asked: Precision, file: PathBuf, found: GraphPrecision },
-    #[error("model {model}: precision bf16 is not to be had: {reason}")]
-    Bf16 { model: String, reason: String },
+    #[error(
+        "model {model}: precision bf16 was asked for, but {} cannot run so here: {reason}; allowed: auto, fp32",
+        file.display()
+    )]
+    Bf16 { model: String, file: PathBuf, reason: String },
     #[error("model {0}: normalize = false was asked for, but the graph normalises by itself")]
     NormalizedInGraph(String),
     #[error("cannot read {}: {source}", path.display())]

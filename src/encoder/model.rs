@@ -99,7 +99,10 @@ fn candidates(
         }
         Precision::Bf16 => match fuse(spec, folder, &weights) {
             Ok(encoder) => Ok(Candidates::Fused(encoder)),
-            Err(reason) => Err(LoadError::Bf16 { model: spec.name.clone(), reason }),
+            Err(reason) => {
+                let file = folder.weights.path().to_owned();
+                Err(LoadError::Bf16 { model: spec.name.clone(), file, reason })
+            }
         },
         Precision::Auto => {
             let (stock, found) = stock(weights.clone())?;

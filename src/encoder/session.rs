@@ -1,6 +1,7 @@
 //! ONNX Runtime: loading its library, opening a graph, running it. Only this module names the `ort`
 //! crate.
 
+mod feed;
 mod weights;
 
 use std::borrow::Cow;
@@ -11,14 +12,15 @@ use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::memory::DeviceType;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, SessionInputValue};
-use ort::value::{Outlet, TensorRef, ValueType};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions};
+use ort::value::{Outlet, ValueType};
 use serde::Serialize;
 
 use crate::config::Provider;
 use crate::encoder::batch::{PaddedBatch, RaggedBatch};
 use crate::encoder::folder::Pooling;
 use crate::encoder::pooling;
+use crate::encoder::session::feed::Feed;
 use crate::kernel::FusedEncoder;
 use crate::onnx::OnnxError;
 
@@ -191,8 +193,6 @@ impl<'a> Output<'a> {
     }
 }
 
-type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
-
 /// A graph opened for one thread.
 pub struct Session {
     inner: ort::session::Session,
@@ -200,14 +200,6 @@ pub struct Session {
     output: String,
     device: Device,
     feed: Feed,
-}
-
-/// How a graph wants its sentences.
-enum Feed {
-    /// Padded to the longest with `pad_token_id`.
-    Padded { batch: PaddedBatch, pad_token_id: u32, token_type_ids: bool },
-    /// One after another.
-    Ragged,
 }
 
 impl Session {
@@ -296,36 +288,6 @@ impl Session {
             }
         };
         Ok(read(Output { kind, width: width as usize, sentences, values }))
-    }
-}
-
-impl Feed {
-    /// The graph's inputs for the sentences of `batch`.
-    fn inputs<'a>(&'a mut self, batch: &'a RaggedBatch) -> Result<Inputs<'a>, ort::Error> {
-        match self {
-            Feed::Padded { batch: padded, pad_token_id, token_type_ids } => {
-                padded.fill(batch, *pad_token_id);
-                let shape = [padded.sentences, padded.tokens];
-                let tensor = |values| TensorRef::<i64>::from_array_view((shape, values));
-                let mut inputs: Inputs<'a> = vec![
-                    ("input_ids".into(), tensor(&*padded.input_ids)?.into()),
-                    ("attention_mask".into(), tensor(&*padded.attention_mask)?.into()),
-                ];
-                if *token_type_ids {
-                    inputs.push(("token_type_ids".into(), tensor(&*padded.token_type_ids)?.into()));
-                }
-                Ok(inputs)
-            }
-            Feed::Ragged => {
-                let tensor =
-                    |values: &'a [u32]| TensorRef::<u32>::from_array_view(([values.len()], values));
-                let ends = &batch.offsets()[1..];
-                Ok(vec![
-                    ("input_ids".into(), tensor(batch.ids())?.into()),
-                    ("sentence_ends".into(), tensor(ends)?.into()),
-                ])
-            }
-        }
     }
 }
 

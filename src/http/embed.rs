@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Deadline, EmbedOptions, Embeddings};
@@ -71,11 +72,31 @@ pub async fn embed(
         dimensions: request.dimensions,
     };
     let embeddings = encoder.embed(texts, options).await?;
-    Ok(if wants_binary(&headers) { binary(&embeddings) } else { json(&embeddings) })
+    if wants_binary(&headers) { Ok(binary(&embeddings)) } else { json(embeddings).await }
 }
 
-fn json(embeddings: &Embeddings) -> Response {
-    axum::Json(embeddings.rows().collect::<Vec<&[f32]>>()).into_response()
+/// Numbers that are written in place: some half a millisecond's work. More of them would hold up the
+/// async runtime, and with it the answers to others.
+const VALUES_IN_PLACE: usize = 1 << 14;
+
+async fn json(embeddings: Embeddings) -> Result<Response, Problem> {
+    let text = if embeddings.values.len() <= VALUES_IN_PLACE {
+        to_json(&embeddings)
+    } else {
+        spawn_blocking(move || to_json(&embeddings))
+            .await
+            .map_err(|cause| Problem::internal(&cause))?
+    };
+    let text = text.map_err(|cause| Problem::internal(&cause))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+fn to_json(embeddings: &Embeddings) -> serde_json::Result<Vec<u8>> {
+    /// Bytes of most numbers between -1 and 1, and of the comma after them.
+    const BYTES: usize = 13;
+    let mut text = Vec::with_capacity(embeddings.values.len() * BYTES);
+    serde_json::to_writer(&mut text, &embeddings.rows().collect::<Vec<&[f32]>>())?;
+    Ok(text)
 }
 
 /// The rows one after another as little-endian f32.

@@ -87,7 +87,21 @@ fn a_job_that_runs_again_learns_what_it_would_have_learnt() {
 
     let undisturbed = whole.start();
     undisturbed.finished(&undisturbed.train(&job));
-    assert_eq!(answers(&again), answers(&undisturbed));
+    assert_same_answers(&answers(&again), &answers(&undisturbed));
+}
+
+/// The same labels, their scores as equal as embeddings are: those of a sentence in other company
+/// differ by up to 1e-6, and a solver may double that a few times.
+fn assert_same_answers(left: &Answers, right: &Answers) {
+    const TOLERANCE: f64 = 1e-5;
+    assert!(left.keys().eq(right.keys()), "{left:?} {right:?}");
+    for (left, right) in left.values().flatten().zip(right.values().flatten()) {
+        for (left, right) in left.as_array().unwrap().iter().zip(right.as_array().unwrap()) {
+            assert_eq!(left["label"], right["label"]);
+            let apart = left["score"].as_f64().unwrap() - right["score"].as_f64().unwrap();
+            assert!(apart.abs() < TOLERANCE, "{left} {right}");
+        }
+    }
 }
 
 #[test]
@@ -231,8 +245,11 @@ fn versions(server: &Server) -> Vec<(String, i64)> {
     TASKS.into_iter().flat_map(of).collect()
 }
 
+/// What each version of a head answered.
+type Answers = BTreeMap<(String, i64), Vec<Value>>;
+
 /// What the live versions make of a few texts; empty before the first training.
-fn answers(server: &Server) -> BTreeMap<(String, i64), Vec<Value>> {
+fn answers(server: &Server) -> Answers {
     let texts = ["a good film story", "the market price was bad", "computer", "dull work idea"];
     let answer = server.post("/classify", &json!({"inputs": texts}));
     let mut answers = BTreeMap::new();

@@ -61,6 +61,35 @@ pub fn fixture(name: &str) -> ModelConfig {
     ModelConfig::at(in_repository("tests/fixtures/tiny-bert").join(name))
 }
 
+/// A copy of a model that may be changed.
+pub fn copy_of(model: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("1_Pooling")).unwrap();
+    for file in [
+        "config.json",
+        "model.safetensors",
+        "modules.json",
+        "sentence_bert_config.json",
+        "tokenizer.json",
+        "1_Pooling/config.json",
+    ] {
+        std::fs::copy(model.join(file), copy.path().join(file)).unwrap();
+    }
+    copy
+}
+
+/// The tiny model with a tokenizer that the library has to run: it takes a thousand times as long
+/// for a text of which next to nothing is left to encode.
+pub fn slow_to_tokenize() -> TempDir {
+    let folder = copy_of(&tiny().path);
+    let file = folder.path().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let pre_tokenizer = tokenizer["pre_tokenizer"].take();
+    tokenizer["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [pre_tokenizer]});
+    std::fs::write(file, tokenizer.to_string()).unwrap();
+    folder
+}
+
 /// A task of the default model, as the configuration declares it.
 pub fn task(labels: &[&str]) -> TaskConfig {
     TaskConfig { model: None, labels: labels.iter().map(|&label| label.to_owned()).collect() }

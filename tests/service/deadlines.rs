@@ -4,11 +4,13 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use futures::stream;
+use polyhead::config::ModelConfig;
 use reqwest::header::HeaderValue;
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde_json::json;
+use tempfile::tempdir;
 
-use crate::app::{TestApp, answer, assert_problem};
+use crate::app::{TestApp, answer, assert_problem, slow_to_tokenize};
 
 const REQUEST_TIMEOUT: &str = "x-request-timeout-ms";
 
@@ -80,7 +82,9 @@ async fn what_is_queued_beyond_its_deadline_is_not_encoded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_tokenised_by_its_deadline_is_not_encoded() {
-    let app = TestApp::start().await;
+    let model = slow_to_tokenize();
+    let model = ModelConfig::at(model.path().to_owned());
+    let app = TestApp::on(tempdir().unwrap(), model, |_| {}).await;
     let texts = vec!["the film was good ".repeat(2000); 100];
     let request = app.request(Method::POST, "/embed").header(REQUEST_TIMEOUT, "50");
     let late = answer(request.json(&json!({"inputs": texts}))).await;

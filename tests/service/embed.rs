@@ -1,5 +1,6 @@
 //! `/embed`: the seed's numbers and the request's options.
 
+use polyhead::config::{ModelConfig, Precision};
 use reqwest::Method;
 use serde_json::json;
 use tempfile::tempdir;
@@ -14,7 +15,8 @@ const COMPANY_TOLERANCE: f64 = 1e-6;
 
 #[tokio::test]
 async fn the_seeds_sentences_get_the_seeds_embeddings() {
-    let app = TestApp::on(tempdir().unwrap(), minilm(), |_| {}).await;
+    let model = ModelConfig { precision: Precision::Fp32, ..minilm() };
+    let app = TestApp::on(tempdir().unwrap(), model, |_| {}).await;
     let expected = [
         [-0.0258184, -0.05110373, 0.0023471, 0.07200564, -0.09817741],
         [0.01930069, -0.06063944, -0.07139064, -0.037043, 0.03860332],

@@ -1,7 +1,6 @@
 //! Model folders as they are found in the wild, served.
 
 use std::fs;
-use std::path::Path;
 
 use polyhead::config::ModelConfig;
 use polyhead::encoder::folder::Pooling;
@@ -9,7 +8,7 @@ use polyhead::onnx::{ExportOptions, export_bert};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
-use crate::app::{TestApp, assert_problem, fixture, in_repository, refusal, tiny};
+use crate::app::{TestApp, assert_problem, copy_of, fixture, in_repository, refusal, tiny};
 use crate::embed::{assert_close, length};
 
 /// Between PyTorch and ONNX Runtime, both in single precision.
@@ -170,20 +169,4 @@ fn pooled_export() -> TempDir {
     fs::remove_file(at("model.safetensors")).unwrap();
     fs::remove_dir_all(at("1_Pooling")).unwrap();
     folder
-}
-
-fn copy_of(model: &Path) -> TempDir {
-    let copy = tempdir().unwrap();
-    fs::create_dir(copy.path().join("1_Pooling")).unwrap();
-    for file in [
-        "config.json",
-        "model.safetensors",
-        "modules.json",
-        "sentence_bert_config.json",
-        "tokenizer.json",
-        "1_Pooling/config.json",
-    ] {
-        fs::copy(model.join(file), copy.path().join(file)).unwrap();
-    }
-    copy
 }
