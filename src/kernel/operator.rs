@@ -88,3 +88,6 @@ impl Run {
             .map_err(|error| ort::Error::new(error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests;
