@@ -14,6 +14,7 @@ mod deadline;
 mod error;
 pub mod folder;
 mod form;
+mod info;
 mod micro_batch;
 mod model;
 mod pace;
@@ -26,30 +27,27 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use crate::encoder::deadline::Deadline;
 pub use crate::encoder::error::{EncodeError, LoadError};
+pub use crate::encoder::info::ModelInfo;
 pub use crate::encoder::model::ModelSpec;
 pub use crate::encoder::request::Class;
 
-use crate::encoder::batch::BatchLayout;
 use crate::encoder::batcher::Batcher;
-use crate::encoder::folder::Pooling;
-use crate::encoder::form::{Candidates, Form};
+use crate::encoder::form::Candidates;
+use crate::encoder::info::Running;
 use crate::encoder::model::Model;
 use crate::encoder::request::{Request, Terms};
-use crate::encoder::session::{Device, OutputKind, Runtime};
+use crate::encoder::session::Runtime;
 use crate::encoder::tokenizer::{Tokenizer, Tokens, Truncation};
-use crate::encoder::worker::{Context, Probe};
+use crate::encoder::worker::Context;
 use crate::metrics::{Metrics, ModelInfoLabels, ModelLabel};
-use crate::onnx::GraphPrecision;
 
 /// How the engine cuts and bounds its work.
 #[derive(Clone, Copy, Debug)]
@@ -95,40 +93,6 @@ pub struct Encoder {
     /// Bounds the threads that tokenise at a time to the number of workers.
     tokenizing: Arc<Semaphore>,
     metrics: Arc<Metrics>,
-}
-
-/// What is known of a loaded model.
-#[derive(Clone, Debug, Serialize)]
-pub struct ModelInfo {
-    pub name: String,
-    pub path: PathBuf,
-    /// Where the weights came from.
-    pub weights: PathBuf,
-    /// Elements of an embedding.
-    pub dimensions: usize,
-    /// Longest input in tokens, special ones included.
-    pub max_seq_length: usize,
-    /// `None` where the graph pools by itself and no file says how.
-    pub pooling: Option<Pooling>,
-    /// What may be put before inputs, by name.
-    pub prompts: BTreeMap<String, String>,
-    /// Whether embeddings have length 1 unless a request says otherwise.
-    pub normalize: bool,
-    pub precision: GraphPrecision,
-    pub provider: Device,
-    /// What the graph's output holds.
-    pub output: OutputKind,
-    pub output_name: String,
-    pub token_type_ids: bool,
-    pub batching: BatchLayout,
-    /// The matrix instructions of the fused encoder, where it runs.
-    pub fused: Option<&'static str>,
-    /// Why the fused encoder does not run, where it does not.
-    pub not_fused: Option<String>,
-    /// Identifies the encoder to head versions: SHA-256 in hex.
-    pub fingerprint: String,
-    #[serde(skip)]
-    normalized_in_graph: bool,
 }
 
 /// How a request wants its texts embedded.
@@ -197,7 +161,7 @@ impl Engine {
             let encoder = Encoder {
                 index,
                 models: Arc::clone(&models),
-                info: describe(model, running, probe)?,
+                info: ModelInfo::new(model, running, probe)?,
                 tokens_per_request: settings.tokens_per_request,
                 batcher: Arc::clone(&engine.batcher),
                 tokenizing: Arc::clone(&tokenizing),
@@ -385,52 +349,4 @@ impl Finish {
         }
         embeddings
     }
-}
-
-/// What is known of the form that a model runs in, once the form itself is with the workers.
-struct Running {
-    precision: GraphPrecision,
-    batching: BatchLayout,
-    fused: Option<&'static str>,
-    not_fused: Option<String>,
-}
-
-impl Running {
-    fn new(form: &Form, not_fused: Option<String>) -> Running {
-        Running {
-            precision: form.precision(),
-            batching: form.layout(),
-            fused: form.instructions(),
-            not_fused,
-        }
-    }
-}
-
-fn describe(model: &Model, running: Running, probe: Probe) -> Result<ModelInfo, LoadError> {
-    if probe.kind == OutputKind::TokenStates && model.folder.pooling.is_none() {
-        return Err(LoadError::NoPooling(model.name.clone()));
-    }
-    if probe.normalized_in_graph && model.wants_raw {
-        return Err(LoadError::NormalizedInGraph(model.name.clone()));
-    }
-    Ok(ModelInfo {
-        name: model.name.clone(),
-        path: model.folder.path.clone(),
-        weights: model.folder.weights.path().to_owned(),
-        dimensions: probe.width,
-        max_seq_length: model.folder.max_seq_length,
-        pooling: model.folder.pooling,
-        prompts: model.folder.prompts.clone(),
-        normalize: model.folder.normalize || probe.normalized_in_graph,
-        precision: running.precision,
-        provider: probe.device,
-        output: probe.kind,
-        output_name: probe.output,
-        token_type_ids: probe.token_type_ids,
-        batching: running.batching,
-        fused: running.fused,
-        not_fused: running.not_fused,
-        fingerprint: model.fingerprint.clone(),
-        normalized_in_graph: probe.normalized_in_graph,
-    })
 }

@@ -1,5 +1,8 @@
-//! The matrix units that the tests run on: all that this CPU has.
+//! The matrix units that the tests run on: all that this CPU has, and AMX in emulation where it
+//! has none.
 
+#[cfg(target_os = "linux")]
+use super::amx::Amx;
 use super::avx512::Avx512Bf16;
 use super::product::{MatrixUnit, Product};
 
@@ -12,7 +15,10 @@ pub fn units() -> Vec<Named> {
         println!("NOT CHECKED: the fused encoder; this CPU has no AVX512-BF16");
         return Vec::new();
     };
-    vec![("AVX512-BF16", Box::new(vectors))]
+    let mut units: Vec<Named> = vec![("AVX512-BF16", Box::new(vectors))];
+    #[cfg(target_os = "linux")]
+    units.push(("AMX", Box::new(Amx::real_or_emulated().configure())));
+    units
 }
 
 impl MatrixUnit for Box<dyn MatrixUnit> {
