@@ -1,7 +1,5 @@
 //! The fused encoder against ONNX Runtime in fp32, on real texts and the real model.
 
-#![cfg(target_arch = "x86_64")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

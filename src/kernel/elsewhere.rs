@@ -16,6 +16,9 @@ pub enum Instructions {}
 #[derive(Clone)]
 pub enum FusedEncoder {}
 
+/// Never made either.
+pub enum Scratch {}
+
 impl Instructions {
     /// Says that there are none.
     pub fn detect() -> Result<Instructions, Missing> {
@@ -49,6 +52,20 @@ impl FusedEncoder {
     }
 
     pub fn instructions(&self) -> Instructions {
+        match *self {}
+    }
+
+    pub fn scratch(&self) -> Scratch {
+        match *self {}
+    }
+
+    pub fn encode(
+        &self,
+        _scratch: &mut Scratch,
+        _ids: &[u32],
+        _ends: &[usize],
+        _vectors: &mut [f32],
+    ) -> Result<(), BatchError> {
         match *self {}
     }
 

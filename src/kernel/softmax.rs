@@ -16,8 +16,7 @@ const LOWEST_POWER: f32 = -150.0;
 
 /// 2ˣ for |x| ≤ 1/2, lowest power first: minimax in the relative error, 2.6e-6, by Lawson's
 /// iteration. A bf16 value has a relative step of 3.9e-3.
-const COEFFICIENTS: [f32; 5] =
-    [0.999_999_26, 0.693_121_8, 0.240_247_45, 5.591_786e-2, 9.570_102e-3];
+const COEFFICIENTS: [f32; 5] = [0.999_999_3, 0.693_121_8, 0.240_247_45, 5.591_786e-2, 9.570_102e-3];
 
 /// Writes 2^(score - largest score) of the first `keys` scores to `weights`, 0 beyond them, and
 /// returns their sum.

@@ -114,7 +114,6 @@ impl GraphBuilder {
             name: name.clone(),
             op_type: operator.to_owned(),
             attribute: attributes.iter().map(|attribute| attribute.to_proto()).collect(),
-            ..NodeProto::default()
         });
         Value(name)
     }

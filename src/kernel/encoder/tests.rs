@@ -104,7 +104,7 @@ fn an_embedding_is_bit_equal_alone_in_any_company_and_in_any_order() {
         sentences.push(random.sentence(512, shape.vocabulary));
         let alone: Vec<_> = sentences
             .iter()
-            .map(|it| run(&unit, &packed, &mut Work::empty(), &[it.clone()]).remove(0))
+            .map(|it| run(&unit, &packed, &mut Work::empty(), std::slice::from_ref(it)).remove(0))
             .collect();
         let mut work = Work::empty();
         let mut order: Vec<usize> = (0..sentences.len()).collect();
@@ -161,7 +161,7 @@ fn one_sentence_of_nan_leaves_the_others_alone() {
     for (name, unit) in units() {
         for tokens in 1..=40 {
             let sentence = vec![1 + random.below(49) as u32; tokens];
-            let alone = run(&unit, &packed, &mut Work::empty(), &[sentence.clone()]);
+            let alone = run(&unit, &packed, &mut Work::empty(), std::slice::from_ref(&sentence));
             let among = [vec![0; 7], sentence, vec![0; 30]];
             let found = run(&unit, &packed, &mut Work::empty(), &among);
             assert!(found[0].iter().chain(&found[2]).all(|value| value.is_nan()));
