@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polyhead::config::Provider;
+use polyhead::encoder::batch::RaggedBatch;
 use polyhead::encoder::folder::{ModelFolder, Overrides, Pooling};
 use polyhead::encoder::pooling::normalize;
-use polyhead::encoder::session::{Batch, Runtime, Session};
+use polyhead::encoder::session::{Output, Runtime, Session, SessionOptions, SharedGraph};
 use polyhead::encoder::tokenizer::{Tokenizer, Truncation};
 use polyhead::kernel::{FusedEncoder, Instructions};
 use polyhead::onnx::bert::weights::BertWeights;
@@ -40,7 +41,9 @@ fn every_sentence_is_embedded_as_by_onnx_runtime_in_fp32() {
     let options = ExportOptions { pooling: Pooling::Mean, normalize: false };
     let graph = export_bert(&config, &weights, options).unwrap();
     let runtime = Runtime::load(&pinned_file("lib/libonnxruntime.so")).unwrap();
-    let mut session = Session::open(&runtime, &graph, Provider::Cpu).unwrap();
+    let graph = SharedGraph::new(graph.into()).unwrap();
+    let options = SessionOptions { provider: Provider::Cpu, pad_token_id: 0 };
+    let mut session = Session::open(&runtime, &graph, options).unwrap();
 
     let mut scratch = fused.scratch();
     let (mut least, mut total, mut largest) = (1.0, 0.0, 0.0);
@@ -141,23 +144,11 @@ fn split(text: &str) -> Vec<String> {
 }
 
 fn in_fp32(session: &mut Session, sentences: &[Vec<u32>]) -> Vec<Vec<f32>> {
-    let tokens = sentences.iter().map(Vec::len).max().unwrap();
-    let padded = |value: fn(u32) -> i64| -> Vec<i64> {
-        let row = |ids: &Vec<u32>| {
-            let row = ids.iter().map(|&id| value(id)).chain(std::iter::repeat(0));
-            row.take(tokens).collect::<Vec<_>>()
-        };
-        sentences.iter().flat_map(row).collect()
-    };
-    let batch = Batch {
-        input_ids: padded(i64::from),
-        attention_mask: padded(|_| 1),
-        token_type_ids: padded(|_| 0),
-        sentences: sentences.len(),
-        tokens,
-    };
-    let rows = |output: polyhead::encoder::session::Output<'_>| {
-        (0..sentences.len()).map(|sentence| output.row(sentence).to_vec()).collect()
+    let mut batch = RaggedBatch::new();
+    sentences.iter().for_each(|ids| batch.push(ids));
+    let rows = |output: Output<'_>| {
+        let lengths = sentences.iter().map(Vec::len).enumerate();
+        lengths.map(|(row, tokens)| output.vector(row, tokens, None).into_owned()).collect()
     };
     session.run(&batch, rows).unwrap()
 }
