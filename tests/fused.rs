@@ -45,31 +45,25 @@ fn every_sentence_is_embedded_as_by_onnx_runtime_in_fp32() {
     let options = SessionOptions { provider: Provider::Cpu, pad_token_id: 0 };
     let mut session = Session::open(&runtime, &graph, options).unwrap();
 
-    let mut scratch = fused.scratch();
-    let (mut least, mut total, mut largest) = (1.0, 0.0, 0.0);
     // Of nearly one length, lest fp32 takes its time for padding.
-    for sentences in sentences.chunks(16) {
-        let expected = in_fp32(&mut session, sentences);
-        let mut vectors = vec![f32::NAN; sentences.len() * fused.width()];
-        let mut end = 0;
-        let ends = sentences.iter().map(|ids| {
-            end += ids.len();
-            end
-        });
-        let ends: Vec<usize> = ends.collect();
-        fused.encode(&mut scratch, &sentences.concat(), &ends, &mut vectors).unwrap();
-        for ((ids, mut expected), found) in
-            sentences.iter().zip(expected).zip(vectors.chunks_exact_mut(fused.width()))
-        {
-            normalize(found);
-            normalize(&mut expected);
-            let both = || found.iter().zip(&expected).map(|(&l, &r)| (f64::from(l), f64::from(r)));
-            let cosine: f64 = both().map(|(left, right)| left * right).sum();
-            assert!(cosine >= 0.9999, "{cosine}: {ids:?}");
-            least = f64::min(least, cosine);
-            total += cosine;
-            largest = both().map(|(left, right)| (left - right).abs()).fold(largest, f64::max);
-        }
+    let batches = || sentences.chunks(16);
+    let (expected, found) = std::thread::scope(|scope| {
+        let found = scope.spawn(|| embed(&fused, batches()));
+        let expected: Vec<_> = batches().flat_map(|it| in_fp32(&mut session, it)).collect();
+        (expected, found.join().unwrap())
+    });
+    assert_eq!((expected.len(), found.len()), (sentences.len(), sentences.len()));
+
+    let (mut least, mut total, mut largest) = (1.0, 0.0, 0.0);
+    for ((ids, mut expected), mut found) in sentences.iter().zip(expected).zip(found) {
+        normalize(&mut found);
+        normalize(&mut expected);
+        let both = || found.iter().zip(&expected).map(|(&l, &r)| (f64::from(l), f64::from(r)));
+        let cosine: f64 = both().map(|(left, right)| left * right).sum();
+        assert!(cosine >= 0.9999, "{cosine}: {ids:?}");
+        least = f64::min(least, cosine);
+        total += cosine;
+        largest = both().map(|(left, right)| (left - right).abs()).fold(largest, f64::max);
     }
     let mean = total / sentences.len() as f64;
     println!(
@@ -77,6 +71,23 @@ fn every_sentence_is_embedded_as_by_onnx_runtime_in_fp32() {
         sentences.len(),
         instructions.as_str(),
     );
+}
+
+fn embed<'a>(fused: &FusedEncoder, batches: impl Iterator<Item = &'a [Vec<u32>]>) -> Vec<Vec<f32>> {
+    let mut scratch = fused.scratch();
+    let mut embeddings = Vec::new();
+    for sentences in batches {
+        let mut end = 0;
+        let ends = sentences.iter().map(|ids| {
+            end += ids.len();
+            end
+        });
+        let ends: Vec<usize> = ends.collect();
+        let mut vectors = vec![f32::NAN; sentences.len() * fused.width()];
+        fused.encode(&mut scratch, &sentences.concat(), &ends, &mut vectors).unwrap();
+        embeddings.extend(vectors.chunks_exact(fused.width()).map(<[f32]>::to_vec));
+    }
+    embeddings
 }
 
 /// Token ids of this repository's prose: its sentences, and runs of it of every length.
