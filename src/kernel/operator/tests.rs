@@ -1,21 +1,11 @@
 use std::path::Path;
-use std::sync::LazyLock;
-
-use ort::environment::Environment;
-use ort::session::Session;
-use ort::value::TensorRef;
 
 use super::*;
+use crate::encoder::batch::RaggedBatch;
 use crate::encoder::folder::Pooling;
+use crate::encoder::session::{OutputKind, Runtime, Session};
 use crate::kernel::Instructions;
 use crate::kernel::reference::{self, Random};
-
-/// A process has one for good.
-static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
-    let library = Path::new("lib/libonnxruntime.so");
-    assert!(library.is_file(), "lib is empty: run `make test`, which fills it");
-    ort::init_from(library).unwrap().with_telemetry(false).build().unwrap()
-});
 
 /// A model and a session of it, where the CPU can run one.
 fn session() -> Option<(FusedEncoder, Session)> {
@@ -23,22 +13,22 @@ fn session() -> Option<(FusedEncoder, Session)> {
         println!("NOT CHECKED: this CPU has no instructions for the fused encoder");
         return None;
     };
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("lib/libonnxruntime.so");
     let model = Random::new(400).model(reference::shape(64, 2, 2, 128));
     let encoder = FusedEncoder::new(&model, Pooling::Mean, instructions).unwrap();
-    let builder = Session::builder(&ENVIRONMENT).unwrap();
-    let builder = builder.with_operators(encoder.domain().unwrap());
-    let session = builder.unwrap().commit_from_memory(&encoder.graph()).unwrap();
+    let session = Session::open_fused(&Runtime::load(&library).unwrap(), &encoder).unwrap();
     Some((encoder, session))
 }
 
-fn run(session: &mut Session, ids: &[u32], ends: &[i64]) -> Result<Vec<f32>, String> {
-    let ids = TensorRef::from_array_view(([ids.len()], ids)).unwrap();
-    let ends = TensorRef::from_array_view(([ends.len()], ends)).unwrap();
-    let outputs = session.run(ort::inputs!["input_ids" => ids, "sentence_ends" => ends]);
-    let outputs = outputs.map_err(|error| error.to_string())?;
-    let (shape, vectors) = outputs["sentence_embedding"].try_extract_tensor::<f32>().unwrap();
-    assert_eq!(shape[0] * shape[1], vectors.len() as i64);
-    Ok(vectors.to_vec())
+fn run(session: &mut Session, sentences: &[&[u32]]) -> Result<Vec<f32>, String> {
+    let mut batch = RaggedBatch::new();
+    sentences.iter().for_each(|ids| batch.push(ids));
+    let vectors = session.run(&batch, |output| {
+        assert_eq!(output.kind, OutputKind::Pooled);
+        let rows = 0..sentences.len();
+        rows.flat_map(|row| output.vector(row, 0, None).into_owned()).collect()
+    });
+    vectors.map_err(|error| error.to_string())
 }
 
 #[test]
@@ -46,36 +36,32 @@ fn a_session_computes_bit_for_bit_what_the_encoder_does() {
     let Some((encoder, mut session)) = session() else { return };
     let mut random = Random::new(401);
     for lengths in [vec![1], vec![3, 64, 17], vec![30; 20]] {
-        let mut end = 0;
-        let ends: Vec<usize> = lengths
-            .iter()
-            .map(|tokens| {
-                end += tokens;
-                end
-            })
-            .collect();
-        let ids = random.sentence(end, 50);
+        let sentences: Vec<Vec<u32>> =
+            lengths.iter().map(|&tokens| random.sentence(tokens, 50)).collect();
+        let ends = lengths.iter().scan(0, |end, tokens| {
+            *end += tokens;
+            Some(*end)
+        });
+        let ends: Vec<usize> = ends.collect();
         let mut expected = vec![f32::NAN; ends.len() * 64];
+        let ids = sentences.concat();
         encoder.encode(&mut encoder.scratch(), &ids, &ends, &mut expected).unwrap();
-        let ends: Vec<i64> = ends.iter().map(|&end| end as i64).collect();
-        assert_eq!(run(&mut session, &ids, &ends).unwrap(), expected, "{lengths:?}");
+        let sentences: Vec<&[u32]> = sentences.iter().map(Vec::as_slice).collect();
+        assert_eq!(run(&mut session, &sentences).unwrap(), expected, "{lengths:?}");
     }
 }
 
 #[test]
 fn what_does_not_fit_is_an_error_of_the_session_and_it_goes_on() {
     let Some((_, mut session)) = session() else { return };
-    for (ids, ends, reason) in [
-        ([7, 7, 7, 50], vec![4], "token 3 has the id 50"),
-        ([7; 4], vec![-1, 4], "sentence 0 ends at"),
-        ([7; 4], vec![i64::MIN, 4], "sentence 0 ends at"),
-        ([7; 4], vec![i64::MAX], "sentence 0 ends at"),
-        ([7; 4], vec![3, 2], "sentence 1 ends at 2"),
-        ([7; 4], vec![3], "the sentences end at 3"),
-        ([7; 4], vec![4, 4], "sentence 1 has 0 tokens"),
+    for (sentences, reason) in [
+        ([&[7, 7][..], &[7, 50]], "token 3 has the id 50"),
+        ([&[7, 7], &[7, u32::MAX]], "token 3 has the id 4294967295"),
+        ([&[7, 7], &[]], "sentence 1 has 0 tokens"),
+        ([&[7, 7], &[7; 513]], "sentence 1 has 513 tokens"),
     ] {
-        let error = run(&mut session, &ids, &ends).unwrap_err();
-        assert!(error.contains(reason), "{ends:?}: {error}");
-        assert_eq!(run(&mut session, &[7; 4], &[1, 4]).unwrap().len(), 128);
+        let error = run(&mut session, &sentences).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+        assert_eq!(run(&mut session, &[&[7; 4], &[7]]).unwrap().len(), 128);
     }
 }
