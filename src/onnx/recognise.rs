@@ -3,19 +3,19 @@
 //! Exporters write the same model in many ways: a layer norm as one operator or as nine, masks as
 //! sums or as index arithmetic, weights under their names or under numbers. So names and patterns
 //! do not count. The graph is walked through from its inputs; what does not depend on the words of
-//! a text is computed, for a text without padding, and all else gets its exact [meaning](term). It
+//! a text is computed, for a text without padding, and all else gets its exact meaning (`term`). It
 //! is a BERT if the meaning of its output is one. This is done for two sizes of batch, which must
 //! agree: then no size is built in.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`interpreter`] | the walk |
-//! | [`node`] | attributes, and shapes that nodes make |
-//! | [`tensor`], [`fold`], [`elementwise`] | constants, and operators on them |
-//! | [`term`], [`rules`], [`arithmetic`] | meanings, and operators on them |
-//! | [`view`] | dimensions cut into heads and joined again |
-//! | [`pointwise`] | which activation |
-//! | [`assemble`] | from meanings to weights |
+//! | `interpreter` | the walk |
+//! | `node` | attributes, and shapes that nodes make |
+//! | `tensor`, `fold`, `elementwise` | constants, and operators on them |
+//! | `term`, `rules`, `arithmetic` | meanings, and operators on them |
+//! | `view` | dimensions cut into heads and joined again |
+//! | `pointwise` | which activation |
+//! | `assemble` | from meanings to weights |
 
 mod arithmetic;
 mod assemble;
