@@ -18,6 +18,8 @@ pub enum Unfit {
     Layers(usize),
     #[error("it takes {0} tokens; the fused encoder takes up to 512")]
     Positions(usize),
+    #[error("its weights are not of the sizes that its shape says")]
+    Weights,
     #[error("its activation is not GELU through the error function")]
     Activation,
 }

@@ -7,7 +7,7 @@ use super::error::{BatchError, Unfit};
 use super::instructions::{Instructions, Set};
 use crate::encoder::folder::Pooling;
 use crate::onnx::bert::config::Activation;
-use crate::onnx::bert::weights::{BertShape, BertWeights};
+use crate::onnx::bert::weights::{BertShape, BertWeights, LayerWeights, Linear, Norm};
 
 /// The longest sentence, in tokens, that any model may have.
 const LONGEST: usize = 512;
@@ -28,13 +28,16 @@ impl FusedEncoder {
     /// Packs the weights.
     ///
     /// # Errors
-    /// What about the model's shape does not fit.
+    /// What about the model's shape does not fit, or that the weights do not fit the shape.
     pub fn new(
         weights: &BertWeights,
         pooling: Pooling,
         instructions: Instructions,
     ) -> Result<FusedEncoder, Unfit> {
         check(&weights.shape)?;
+        if !has_sizes_of_shape(weights) {
+            return Err(Unfit::Weights);
+        }
         let packed = Arc::new(Packed::new(weights, pooling));
         Ok(FusedEncoder { packed, instructions })
     }
@@ -136,6 +139,28 @@ fn check(shape: &BertShape) -> Result<(), Unfit> {
         Activation::Gelu => Ok(()),
         Activation::GeluTanh | Activation::Relu => Err(Unfit::Activation),
     }
+}
+
+fn has_sizes_of_shape(weights: &BertWeights) -> bool {
+    let BertShape { vocabulary, hidden, layers, intermediate, max_positions, .. } = weights.shape;
+    let linear = |linear: &Linear, outputs: usize, inputs: usize| {
+        linear.weight.len() == outputs * inputs && linear.bias.len() == outputs
+    };
+    let norm = |norm: &Norm| norm.gamma.len() == hidden && norm.beta.len() == hidden;
+    let layer = |layer: &LayerWeights| {
+        let square = [&layer.query, &layer.key, &layer.value, &layer.attention_output];
+        square.into_iter().all(|matrix| linear(matrix, hidden, hidden))
+            && linear(&layer.intermediate, intermediate, hidden)
+            && linear(&layer.output, hidden, intermediate)
+            && norm(&layer.attention_norm)
+            && norm(&layer.output_norm)
+    };
+    weights.words.len() == vocabulary * hidden
+        && weights.positions.len() == max_positions * hidden
+        && weights.segment.len() == hidden
+        && norm(&weights.embeddings_norm)
+        && weights.layers.len() == layers
+        && weights.layers.iter().all(layer)
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ fn a_shape_that_does_not_fit_the_tiles_is_refused() {
         return println!("NOT CHECKED: this CPU has no instructions for the fused encoder");
     };
     let refused = |change: fn(&mut BertShape)| {
-        // Whoever refuses looks at the shape only: weights of another one do not matter.
+        // The shape is looked at first, then whether the weights are of its sizes.
         let mut model = Random::new(1).model(reference::shape(64, 2, 1, 64));
         change(&mut model.shape);
         FusedEncoder::new(&model, Pooling::Cls, instructions).err()
@@ -107,6 +107,9 @@ fn a_shape_that_does_not_fit_the_tiles_is_refused() {
         (|shape| shape.max_positions = 513, Unfit::Positions(513)),
         (|shape| shape.activation = Activation::GeluTanh, Unfit::Activation),
         (|shape| shape.activation = Activation::Relu, Unfit::Activation),
+        (|shape| shape.layers = 2, Unfit::Weights),
+        (|shape| shape.vocabulary += 1, Unfit::Weights),
+        (|shape| shape.intermediate = 96, Unfit::Weights),
     ] {
         assert_eq!(refused(change), Some(expected));
     }
