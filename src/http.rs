@@ -10,6 +10,7 @@ pub mod heads;
 pub mod health;
 pub mod info;
 pub mod inputs;
+pub mod linger;
 pub mod listener;
 pub mod observe;
 pub mod parameters;

@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::http::linger::Lingering;
+
 /// How long a client may take over the header of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -57,7 +59,7 @@ fn connection(
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let answer = router.clone().oneshot(request);
+        let answer = router.clone().oneshot(request.map(Lingering::new));
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });
     let mut builder = Builder::new(TokioExecutor::new());

@@ -4,6 +4,7 @@ mod app;
 mod classify;
 mod deadlines;
 mod durability;
+mod early_answers;
 mod embed;
 mod fairness;
 mod health;
