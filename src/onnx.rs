@@ -22,7 +22,7 @@ pub mod recognise;
 pub mod weights;
 
 pub use bert::weights::BertWeights;
-pub use bert::{ExportOptions, export_bert};
+pub use bert::{ExportOptions, ExportPrecision, export_bert};
 pub use error::OnnxError;
 pub use inspect::{GraphPrecision, GraphSummary, inspect};
 pub use recognise::{Recognised, Tail, Unrecognised, recognise};

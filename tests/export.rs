@@ -14,7 +14,7 @@ use polyhead::encoder::session::{
     Output, OutputKind, Runtime, Session, SessionOptions, SharedGraph,
 };
 use polyhead::encoder::tokenizer::{Tokenizer, Truncation};
-use polyhead::onnx::{ExportOptions, export_bert};
+use polyhead::onnx::{ExportOptions, ExportPrecision, export_bert};
 use serde::Deserialize;
 
 /// float32 sums in another order than PyTorch's: up to 2e-6 was seen.
@@ -115,6 +115,54 @@ fn an_exported_graph_agrees_with_the_upstream_export_on_1_to_256_tokens() {
     }
 }
 
+#[test]
+fn an_int8_graph_keeps_a_cosine_of_0_99_to_pytorch_on_tiny_models() {
+    // Sums of 32 to 96 products, over few tokens, average little of the rounding away.
+    for name in SAFETENSORS {
+        let (folder, expected) = fixture(name);
+        let mut model = exported_as(ExportPrecision::Int8, &folder);
+        for (text, (ids, embedding)) in expected.sentences() {
+            let found = model.embed(&[ids]).remove(0);
+            let cosine = cosine(&found, embedding);
+            assert!(cosine >= 0.99, "{name}, {text:?}: {cosine}");
+        }
+    }
+}
+
+#[test]
+fn an_int8_embedding_does_not_depend_on_its_batch_companions() {
+    for name in SAFETENSORS {
+        let (folder, expected) = fixture(name);
+        let mut model = exported_as(ExportPrecision::Int8, &folder);
+        let all: Vec<&[u32]> = expected.token_ids.iter().map(Vec::as_slice).collect();
+        let together = model.embed(&all);
+        for (ids, together) in all.iter().zip(&together) {
+            let alone = model.embed(&[ids]).remove(0);
+            assert_close(together, &alone, 1e-6, &format!("{name}, {} tokens", ids.len()));
+        }
+    }
+}
+
+#[test]
+fn an_int8_graph_of_a_real_model_keeps_a_cosine_of_0_998_to_fp32() {
+    let folder = pinned("models/all-MiniLM-L6-v2");
+    let mut fp32 = exported(&folder);
+    let mut int8 = exported_as(ExportPrecision::Int8, &folder);
+    let tokenizer = Tokenizer::open(&folder.path, 256).unwrap();
+    let licence = fs::read_to_string("LICENSE").unwrap();
+    // Short texts are the hardest: nothing averages their rounding away.
+    let words = ["fun", "not", "amazing!", "no..", "What?", "dull", "prices", "Inflation"];
+    let sentences = ["The film was a masterpiece.", "Inflation hurts markets.", "Who wrote it?"];
+    let paragraphs = licence.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
+    for text in words.into_iter().chain(sentences).chain(paragraphs) {
+        let tokens = tokenizer.encode(text, Truncation::Right).unwrap();
+        let expected = fp32.embed(&[&tokens.ids]).remove(0);
+        let found = int8.embed(&[&tokens.ids]).remove(0);
+        let cosine = cosine(&found, &expected);
+        assert!(cosine >= 0.998, "{text:?}: {cosine}");
+    }
+}
+
 /// What `make.py` wrote beside a model.
 #[derive(Deserialize)]
 struct Expected {
@@ -182,10 +230,14 @@ fn open(folder: &ModelFolder) -> Model {
 
 /// Written by us, pooling and normalisation in the graph.
 fn exported(folder: &ModelFolder) -> Model {
+    exported_as(ExportPrecision::Fp32, folder)
+}
+
+fn exported_as(precision: ExportPrecision, folder: &ModelFolder) -> Model {
     let config = fs::read(folder.path.join("config.json")).unwrap();
     let weights = fs::read(folder.weights.path()).unwrap();
     let pooling = folder.pooling.unwrap();
-    let options = ExportOptions { pooling, normalize: folder.normalize };
+    let options = ExportOptions { precision, pooling, normalize: folder.normalize };
     let graph = export_bert(&config, &weights, options).unwrap();
     Model::open(graph, folder)
 }
@@ -202,6 +254,11 @@ fn pinned(path: &str) -> ModelFolder {
 fn pinned_file(path: &str) -> PathBuf {
     assert!(Path::new(path).is_file(), "{path} is missing: run `make test`, which fetches it");
     path.into()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {

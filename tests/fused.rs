@@ -12,7 +12,7 @@ use polyhead::encoder::session::{Output, Runtime, Session, SessionOptions, Share
 use polyhead::encoder::tokenizer::{Tokenizer, Truncation};
 use polyhead::kernel::{FusedEncoder, Instructions};
 use polyhead::onnx::bert::weights::BertWeights;
-use polyhead::onnx::{ExportOptions, export_bert};
+use polyhead::onnx::{ExportOptions, ExportPrecision, export_bert};
 
 const MODEL: &str = "models/all-MiniLM-L6-v2";
 /// The model's own limit, `[CLS]` and `[SEP]` included.
@@ -38,7 +38,11 @@ fn every_sentence_is_embedded_as_by_onnx_runtime_in_fp32() {
         let weights = BertWeights::from_safetensors(&config, &weights).unwrap();
         FusedEncoder::new(&weights, Pooling::Mean, instructions).unwrap()
     };
-    let options = ExportOptions { pooling: Pooling::Mean, normalize: false };
+    let options = ExportOptions {
+        precision: ExportPrecision::Fp32,
+        pooling: Pooling::Mean,
+        normalize: false,
+    };
     let graph = export_bert(&config, &weights, options).unwrap();
     let runtime = Runtime::load(&pinned_file("lib/libonnxruntime.so")).unwrap();
     let graph = SharedGraph::new(graph.into()).unwrap();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::encoder::folder::{ModelFolder, Overrides, Pooling, Weights};
-use crate::onnx::{ExportOptions, export_bert};
+use crate::onnx::{ExportOptions, ExportPrecision, export_bert};
 
 /// Write a model's ONNX graph from its safetensors, pooling and normalisation included.
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,9 @@ pub struct Export {
     /// Where to write; by default onnx/model.onnx in the folder.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Arithmetic of the graph: int8 is the faster one where the CPU has 8-bit dot products.
+    #[arg(long, default_value = "fp32", value_parser = parse_precision, value_name = "fp32|int8")]
+    precision: ExportPrecision,
     /// Overrides the folder's pooling.
     #[arg(long, value_parser = parse_pooling, value_name = "mean|cls")]
     pooling: Option<Pooling>,
@@ -42,15 +45,17 @@ impl Export {
             fs::read(&config).with_context(|| format!("cannot read {}", config.display()))?;
         let bytes =
             fs::read(weights).with_context(|| format!("cannot read {}", weights.display()))?;
-        let options = ExportOptions { pooling, normalize: folder.normalize };
+        let options =
+            ExportOptions { precision: self.precision, pooling, normalize: folder.normalize };
         let graph = export_bert(&config, &bytes, options)
             .with_context(|| format!("cannot export {}", weights.display()))?;
         write_whole(&output, &graph)
             .with_context(|| format!("cannot write {}", output.display()))?;
         println!(
-            "{}: {} bytes, {} pooling, normalized: {}",
+            "{}: {} bytes, {}, {} pooling, normalized: {}",
             output.display(),
             graph.len(),
+            self.precision.as_str(),
             pooling.as_str(),
             folder.normalize
         );
@@ -89,5 +94,13 @@ fn parse_pooling(text: &str) -> Result<Pooling, String> {
         "mean" => Ok(Pooling::Mean),
         "cls" => Ok(Pooling::Cls),
         _ => Err("allowed: mean, cls".to_owned()),
+    }
+}
+
+fn parse_precision(text: &str) -> Result<ExportPrecision, String> {
+    match text {
+        "fp32" => Ok(ExportPrecision::Fp32),
+        "int8" => Ok(ExportPrecision::Int8),
+        _ => Err("allowed: fp32, int8".to_owned()),
     }
 }

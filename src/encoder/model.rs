@@ -13,7 +13,7 @@ use crate::encoder::session::{OUTPUTS, SessionOptions};
 use crate::encoder::tokenizer::Tokenizer;
 use crate::kernel::{FusedEncoder, Instructions};
 use crate::onnx::bert::weights::BertWeights;
-use crate::onnx::{self, ExportOptions, GraphPrecision, OnnxError};
+use crate::onnx::{self, ExportOptions, ExportPrecision, GraphPrecision, OnnxError};
 use crate::onnx::{Recognised, Tail, recognise};
 
 /// Which model to load, and how.
@@ -166,7 +166,11 @@ fn export(spec: &ModelSpec, folder: &ModelFolder, weights: &[u8]) -> Result<Byte
     let pooling = folder.pooling.ok_or_else(|| LoadError::NoPooling(spec.name.clone()))?;
     let config = read(&folder.path.join("config.json"))?;
     // Not normalised: requests and heads may want the raw vectors, and scaling is cheap.
-    let options = ExportOptions { pooling, normalize: false };
+    let precision = match spec.precision {
+        Precision::Int8 => ExportPrecision::Int8,
+        Precision::Auto | Precision::Fp32 | Precision::Bf16 => ExportPrecision::Fp32,
+    };
+    let options = ExportOptions { precision, pooling, normalize: false };
     match onnx::export_bert(&config, weights, options) {
         Ok(graph) => Ok(graph.into()),
         Err(source) => Err(unusable(spec, folder, source)),

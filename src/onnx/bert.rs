@@ -10,6 +10,8 @@
 
 mod checkpoint;
 pub mod config;
+mod int8;
+mod sample;
 pub mod weights;
 
 use super::{
@@ -20,14 +22,37 @@ use super::{
 use crate::encoder::folder::Pooling;
 use checkpoint::Checkpoint;
 use config::Activation;
+use int8::{Inputs, LayerInputs};
+use sample::Sample;
 use weights::{LayerWeights, Linear, Norm};
 
-/// How token states become the output.
+/// How token states become the output, and how precisely they are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportOptions {
+    pub precision: ExportPrecision,
     pub pooling: Pooling,
     /// Whether embeddings are scaled to length 1.
     pub normalize: bool,
+}
+
+/// The arithmetic of linear layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportPrecision {
+    Fp32,
+    /// 8-bit weights, and activations that are quantised for each token during the call. Meant for
+    /// CPUs with 8-bit dot products (AVX-512 VNNI, AVX-VNNI, AMX): without, ONNX Runtime is slower
+    /// at it, and some of its sums saturate.
+    Int8,
+}
+
+impl ExportPrecision {
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Int8 => "int8",
+        }
+    }
 }
 
 /// Writes the ONNX file of a BERT.
@@ -45,14 +70,26 @@ pub fn export_bert(
     options: ExportOptions,
 ) -> Result<Vec<u8>, OnnxError> {
     let checkpoint = Checkpoint::parse(config_json, safetensors)?;
-    let exporter = Exporter { checkpoint, graph: GraphBuilder::new("bert") };
+    let sample = match options.precision {
+        ExportPrecision::Fp32 => None,
+        ExportPrecision::Int8 => Some(Sample::embed(&checkpoint)?),
+    };
+    let exporter = Exporter { checkpoint, sample, graph: GraphBuilder::new("bert") };
     exporter.export(options)?.into_model().to_bytes()
 }
 
 /// The graph so far, and what it is made from.
 struct Exporter<'file> {
     checkpoint: Checkpoint<'file>,
+    /// Goes through the layers with the graph, if they are to be quantised.
+    sample: Option<Sample>,
     graph: GraphBuilder,
+}
+
+/// The weights of a layer, and what is known of their inputs if they are to be quantised.
+struct Layer {
+    weights: LayerWeights,
+    inputs: Option<LayerInputs>,
 }
 
 impl Exporter<'_> {
@@ -115,40 +152,53 @@ impl Exporter<'_> {
     }
 
     fn layer(&mut self, layer: usize, states: &Value, bias: &Value) -> Result<Value, OnnxError> {
-        let weights = self.checkpoint.layer(layer)?;
         let prefix = format!("encoder.layer.{layer}");
+        let weights = self.checkpoint.layer(layer)?;
+        let activation = self.checkpoint.config.hidden_act;
+        let peaks = self.sample.as_mut().map(|sample| sample.pass(&weights));
+        let inputs = peaks.map(|peaks| LayerInputs::new(&peaks, activation));
+        let layer = Layer { weights, inputs };
 
-        let attended = self.attention(&format!("{prefix}.attention"), states, bias, &weights);
+        let attended = self.attention(&format!("{prefix}.attention"), states, bias, &layer);
+        let Layer { weights, inputs } = layer;
         let name = format!("{prefix}.attention.output.LayerNorm");
         let states = self.graph.op("Add", &[&attended, states]);
         let states = self.layer_norm(&name, &states, &weights.attention_norm);
 
         let name = format!("{prefix}.intermediate.dense");
-        let hidden = self.linear(&name, &states, &weights.intermediate);
+        let middle = inputs.as_ref().map(|inputs| &inputs.middle);
+        let hidden = self.linear(&name, &states, &weights.intermediate, middle);
         let hidden = self.activation(&hidden);
-        let output = self.linear(&format!("{prefix}.output.dense"), &hidden, &weights.output);
+        let activated = inputs.as_ref().map(|inputs| &inputs.activated);
+        let name = format!("{prefix}.output.dense");
+        let output = self.linear(&name, &hidden, &weights.output, activated);
         let states = self.graph.op("Add", &[&output, &states]);
         let name = format!("{prefix}.output.LayerNorm");
         Ok(self.layer_norm(&name, &states, &weights.output_norm))
     }
 
     /// softmax(q kᵀ / √d + bias) v for every head, and the layer that joins the heads.
-    fn attention(
-        &mut self,
-        prefix: &str,
-        states: &Value,
-        bias: &Value,
-        weights: &LayerWeights,
-    ) -> Value {
+    fn attention(&mut self, prefix: &str, states: &Value, bias: &Value, layer: &Layer) -> Value {
         /// batch × sequence × heads × d to batch × heads × sequence × d, and back.
         const SWAP_HEADS: &[i64] = &[0, 2, 1, 3];
         /// batch × sequence × heads × d to batch × heads × d × sequence.
         const TRANSPOSE_HEADS: &[i64] = &[0, 2, 3, 1];
 
         let width = self.checkpoint.config.hidden_size;
-        let query = self.heads(&format!("{prefix}.self.query"), states, &weights.query, SWAP_HEADS);
-        let key = self.heads(&format!("{prefix}.self.key"), states, &weights.key, TRANSPOSE_HEADS);
-        let value = self.heads(&format!("{prefix}.self.value"), states, &weights.value, SWAP_HEADS);
+        let weights = &layer.weights;
+        let [query, key, value] = match &layer.inputs {
+            Some(inputs) => self.quantized_projections(prefix, states, weights, &inputs.states),
+            None => {
+                let parts =
+                    [("query", &weights.query), ("key", &weights.key), ("value", &weights.value)];
+                parts.map(|(name, part)| {
+                    self.linear(&format!("{prefix}.self.{name}"), states, part, None)
+                })
+            }
+        };
+        let query = self.heads(&query, SWAP_HEADS);
+        let key = self.heads(&key, TRANSPOSE_HEADS);
+        let value = self.heads(&value, SWAP_HEADS);
 
         let scale = (self.checkpoint.config.head_size() as f32).sqrt();
         let scale = self.graph.scalar(scale);
@@ -163,23 +213,18 @@ impl Exporter<'_> {
         // 0 keeps a dimension as it is.
         let joined = self.graph.integers(&[0, 0, width as i64]);
         let context = self.graph.op("Reshape", &[&context, &joined]);
-        self.linear(&format!("{prefix}.output.dense"), &context, &weights.attention_output)
+        let inputs = layer.inputs.as_ref().map(|inputs| &inputs.context);
+        let name = format!("{prefix}.output.dense");
+        self.linear(&name, &context, &weights.attention_output, inputs)
     }
 
-    /// One projection of the states, cut into heads; `order` arranges the dimensions
+    /// A projection of the states, cut into heads; `order` arranges the dimensions
     /// batch × sequence × heads × d.
-    fn heads(
-        &mut self,
-        name: &str,
-        states: &Value,
-        weights: &Linear,
-        order: &'static [i64],
-    ) -> Value {
+    fn heads(&mut self, projected: &Value, order: &'static [i64]) -> Value {
         let heads = self.checkpoint.config.num_attention_heads as i64;
-        let projected = self.linear(name, states, weights);
         let cut = [0, 0, heads, self.checkpoint.config.head_size() as i64];
         let cut = self.graph.integers(&cut);
-        let cut = self.graph.op("Reshape", &[&projected, &cut]);
+        let cut = self.graph.op("Reshape", &[projected, &cut]);
         let order = [Attribute::Ints("perm", order)];
         self.graph.op_with("Transpose", &[&cut], &order)
     }
@@ -202,8 +247,12 @@ impl Exporter<'_> {
         self.graph.weight(&name, &[values.len() / width, width], values)
     }
 
-    /// x W + b. PyTorch's W is outputs × inputs; ONNX multiplies by inputs × outputs.
-    fn linear(&mut self, name: &str, x: &Value, linear: &Linear) -> Value {
+    /// x W + b, in 8 bits if something is known of x. PyTorch's W is outputs × inputs; ONNX
+    /// multiplies by inputs × outputs.
+    fn linear(&mut self, name: &str, x: &Value, linear: &Linear, inputs: Option<&Inputs>) -> Value {
+        if let Some(inputs) = inputs {
+            return self.quantized_linear(name, x, linear, inputs);
+        }
         let outputs = linear.bias.len();
         let inputs = linear.weight.len() / outputs;
         let weight = transpose(&linear.weight, inputs);

@@ -57,6 +57,19 @@ impl GraphBuilder {
         self.initializer(name.to_owned(), DataType::Float, shape, bytes)
     }
 
+    /// A weight of 8 bits: row-major values.
+    pub fn bytes(&mut self, name: &str, shape: &[usize], values: &[i8]) -> Value {
+        debug_assert_eq!(shape.iter().product::<usize>(), values.len());
+        let bytes = little_endian(values, i8::to_le_bytes);
+        self.initializer(name.to_owned(), DataType::Int8, shape, bytes)
+    }
+
+    /// An unsigned number of 8 bits, as a tensor without dimensions.
+    pub fn byte(&mut self, value: u8) -> Value {
+        let name = self.constant_name();
+        self.initializer(name, DataType::Uint8, &[], vec![value])
+    }
+
     /// A number, as a tensor without dimensions.
     pub fn scalar(&mut self, value: f32) -> Value {
         let name = self.constant_name();
@@ -116,6 +129,17 @@ impl GraphBuilder {
             attribute: attributes.iter().map(|attribute| attribute.to_proto()).collect(),
         });
         Value(name)
+    }
+
+    /// Three equal parts along the last dimension.
+    pub fn thirds(&mut self, value: &Value) -> [Value; 3] {
+        let attributes = [Attribute::Int("axis", -1), Attribute::Int("num_outputs", 3)];
+        let Value(first) = self.op_with("Split", &[value], &attributes);
+        let [second, third] = ["second", "third"].map(|part| format!("{first}_{part}"));
+        if let Some(node) = self.graph.node.last_mut() {
+            node.output.extend([second.clone(), third.clone()]);
+        }
+        [first, second, third].map(Value)
     }
 
     /// Declares a value that a node made to be an output, under a name of its own.

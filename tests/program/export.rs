@@ -123,6 +123,46 @@ fn an_option_that_does_not_exist_lists_those_that_do() {
     let ended = site.run(&["export", "model", "--pooling", "max"]);
     assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
     assert!(ended.stderr[0].contains("allowed: mean, cls"), "{ended:#?}");
+    let ended = site.run(&["export", "model", "--precision", "bf16"]);
+    assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
+    assert!(ended.stderr[0].contains("allowed: fp32, int8"), "{ended:#?}");
+}
+
+#[test]
+fn an_int8_graph_is_what_precision_int8_serves_from_the_weights() {
+    let texts = ["fun", "This is a great film!", "the stock market was not good", "42 zebras"];
+    let site = with_model("mean-normalized", |_| {});
+    let asked = ["export", "model", "--precision", "int8", "--output", "int8.onnx"];
+    let ended = site.run(&asked);
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert!(ended.stdout[0].contains(", int8, "), "{ended:#?}");
+
+    site.configure(toml! {
+        [models.tiny]
+        path = "model"
+        precision = "int8"
+    });
+    let from_weights = site.start();
+    let info = from_weights.get("/info").body;
+    assert_eq!(info["models"][0]["precision"], "int8", "{info}");
+    let expected = from_weights.embed(&texts);
+    from_weights.stop();
+
+    fs::create_dir(site.path().join("model/onnx")).unwrap();
+    fs::copy(site.path().join("int8.onnx"), site.path().join("model/onnx/model.onnx")).unwrap();
+    site.configure(toml! {
+        [models.tiny]
+        path = "model"
+        file = "onnx/model.onnx"
+    });
+    let from_graph = site.start();
+    for (found, expected) in from_graph.embed(&texts).iter().zip(&expected) {
+        for (found, expected) in found.iter().zip(expected) {
+            // The same graph; only one of them normalises by itself.
+            assert!((found - expected).abs() <= 1e-6, "{found}, {expected}");
+        }
+    }
+    from_graph.stop();
 }
 
 /// A site that serves a changed copy of a fixture.

@@ -181,11 +181,15 @@ fn cuda_without_cuda_says_which_library_has_it() {
 
 #[test]
 fn a_precision_that_the_weights_do_not_have_lists_those_that_they_have() {
-    for precision in ["bf16", "int8"] {
-        let precision_key =
-            table(&["models", "tiny", "precision"], Value::String(precision.into()));
-        let line = refusal(&Site::with(precision_key));
-        assert_says(&line, &["tiny", precision, "model.safetensors", "allowed", "auto", "fp32"]);
+    let stock = in_repository("tests/fixtures/tiny-bert/onnx-token-states");
+    for (folder, precision, file) in
+        [(tiny(), "bf16", "model.safetensors"), (stock, "int8", "model.onnx")]
+    {
+        let mut model = Table::new();
+        model.insert("path".into(), path_value(&folder));
+        model.insert("precision".into(), precision.into());
+        let site = Site::with(table(&["models", "tiny"], Value::Table(model)));
+        assert_says(&refusal(&site), &["tiny", precision, file, "allowed", "auto", "fp32"]);
     }
 }
 

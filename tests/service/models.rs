@@ -4,7 +4,7 @@ use std::fs;
 
 use polyhead::config::ModelConfig;
 use polyhead::encoder::folder::Pooling;
-use polyhead::onnx::{ExportOptions, export_bert};
+use polyhead::onnx::{ExportOptions, ExportPrecision, export_bert};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -162,7 +162,8 @@ fn pooled_export() -> TempDir {
     let folder = copy_of(&fixture("cls").path);
     let at = |file: &str| folder.path().join(file);
     let (config, weights) = (fs::read(at("config.json")), fs::read(at("model.safetensors")));
-    let options = ExportOptions { pooling: Pooling::Cls, normalize: false };
+    let options =
+        ExportOptions { precision: ExportPrecision::Fp32, pooling: Pooling::Cls, normalize: false };
     let graph = export_bert(&config.unwrap(), &weights.unwrap(), options).unwrap();
     fs::create_dir(at("onnx")).unwrap();
     fs::write(at("onnx/model.onnx"), graph).unwrap();

@@ -13,7 +13,8 @@ use crate::onnx::{
     proto::{GraphProto, ModelProto},
 };
 
-const MEAN: ExportOptions = ExportOptions { pooling: Pooling::Mean, normalize: false };
+const MEAN: ExportOptions =
+    ExportOptions { precision: ExportPrecision::Fp32, pooling: Pooling::Mean, normalize: false };
 
 fn config() -> Json {
     json!({
@@ -112,8 +113,13 @@ fn the_graph_takes_three_inputs_and_gives_one_embedding_per_sentence() {
 
 #[test]
 fn every_value_is_made_once_and_before_it_is_used() {
-    for pooling in [Pooling::Mean, Pooling::Cls] {
-        let graph = graph(ExportOptions { pooling, normalize: true });
+    let kinds = [
+        (Pooling::Mean, ExportPrecision::Fp32),
+        (Pooling::Cls, ExportPrecision::Fp32),
+        (Pooling::Mean, ExportPrecision::Int8),
+    ];
+    for (pooling, precision) in kinds {
+        let graph = graph(ExportOptions { precision, pooling, normalize: true });
         let inputs = graph.input.iter().map(|input| &input.name);
         let constants = graph.initializer.iter().map(|tensor| &tensor.name);
         let mut known = HashSet::new();
@@ -157,7 +163,7 @@ fn pooling_and_normalisation_are_in_the_graph_only_when_asked_for() {
         (Pooling::Cls, false, 0, 0),
         (Pooling::Cls, true, 0, 1),
     ] {
-        let graph = graph(ExportOptions { pooling, normalize });
+        let graph = graph(ExportOptions { precision: ExportPrecision::Fp32, pooling, normalize });
         let operators = operators(&graph);
         let count = |name| operators.iter().filter(|&&op| op == name).count();
         assert_eq!(count("ReduceSum"), means, "{pooling:?}");
@@ -244,4 +250,27 @@ fn weights_that_do_not_fit_the_config_are_refused_in_the_same_words() {
         let read = BertWeights::from_safetensors(json.as_bytes(), &file(&missing)).unwrap_err();
         assert_eq!(read.to_string(), exported.to_string());
     }
+}
+
+#[test]
+fn an_int8_graph_has_8_bit_weights_and_quantises_no_batch_as_a_whole() {
+    let options = ExportOptions { precision: ExportPrecision::Int8, ..MEAN };
+    let file = export_bert(config().to_string().as_bytes(), &file(&shapes()), options).unwrap();
+    let summary = inspect(file.as_slice()).unwrap();
+    assert_eq!(summary.precision, GraphPrecision::Int8);
+    assert!(!summary.quantizes_per_batch);
+
+    let graph = graph(options);
+    for (name, shape) in [
+        ("encoder.layer.0.attention.self.weight", [4, 12]),
+        ("encoder.layer.0.attention.output.dense.weight", [4, 4]),
+        ("encoder.layer.1.intermediate.dense.weight", [4, 6]),
+        ("encoder.layer.1.output.dense.weight", [6, 4]),
+    ] {
+        let tensor = graph.initializer.iter().find(|tensor| tensor.name == name).unwrap();
+        assert_eq!(tensor.data_type(), DataType::Int8, "{name}");
+        assert_eq!(tensor.dims, shape, "{name}");
+    }
+    let products = operators(&graph).into_iter().filter(|&operator| operator == "MatMulInteger");
+    assert_eq!(products.count(), 2 * 4);
 }

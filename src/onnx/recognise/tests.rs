@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::onnx::{
-    ExportOptions, export_bert,
+    ExportOptions, ExportPrecision, export_bert,
     proto::{AttributeProto, AttributeType, NodeProto, ValueInfoProto},
 };
 
@@ -94,7 +94,8 @@ fn our_own_export_is_recognised_with_each_tail_and_activation() {
         for pooling in [Pooling::Mean, Pooling::Cls] {
             for normalize in [false, true] {
                 let weights = fixture("model.safetensors");
-                let options = ExportOptions { pooling, normalize };
+                let options =
+                    ExportOptions { precision: ExportPrecision::Fp32, pooling, normalize };
                 let graph = export_bert(config.as_bytes(), &weights, options).unwrap();
                 let found = recognise(Bytes::from(graph), config.as_bytes()).unwrap();
                 let expected = BertWeights::from_safetensors(config.as_bytes(), &weights).unwrap();
