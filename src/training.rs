@@ -1,8 +1,12 @@
 //! Jobs: labelled sentences in, new head versions out, while serving goes on.
 
+pub mod calibration;
 pub mod dataset;
 pub mod evaluation;
 pub mod job;
+pub mod learn;
+pub mod predictions;
 mod run;
+pub mod selection;
 pub mod solver;
 pub mod worker;

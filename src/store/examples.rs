@@ -18,7 +18,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT e.id, e.text, l.task, l.label
+            "SELECT e.id, e.text, e.weight, l.task, l.label
              FROM examples e JOIN example_labels l ON l.example = e.id
              WHERE l.task IN {} ORDER BY e.id",
             placeholders(1, tasks.len()),
@@ -33,7 +33,8 @@ impl Store {
             let id: i64 = row.try_get("id").during(OPERATION)?;
             if last_id.replace(id) != Some(id) {
                 let text = row.try_get("text").during(OPERATION)?;
-                examples.push(Example { text, labels: BTreeMap::new() });
+                let weight = row.try_get("weight").during(OPERATION)?;
+                examples.push(Example { text, labels: BTreeMap::new(), weight });
             }
             let task = row.try_get("task").during(OPERATION)?;
             let label = row.try_get("label").during(OPERATION)?;
@@ -52,8 +53,8 @@ impl Store {
     }
 }
 
-/// Adds the labels for the tasks that a job trained; frozen tasks learn nothing. A later label for
-/// the same text replaces the former, in the memory as within `examples`.
+/// Adds the labels for the tasks that a job trained; frozen tasks learn nothing. A later label or
+/// weight of the same text replaces the former, in the memory as within `examples`.
 pub(super) async fn merge(
     tx: &mut AnyConnection,
     spec: &JobSpec,
@@ -63,7 +64,7 @@ pub(super) async fn merge(
     if spec.mode == Mode::Replace {
         forget(tx, &trained.iter().copied().collect::<Vec<_>>()).await?;
     }
-    let mut texts: Vec<&str> = Vec::new();
+    let mut texts: Vec<(&str, Option<f64>)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     // One statement must not touch a row twice, so the last label is chosen here.
     let mut labels: Labels = BTreeMap::new();
@@ -71,9 +72,10 @@ pub(super) async fn merge(
         let learnt = example.labels.iter().filter(|(task, _)| trained.contains(task.as_str()));
         for (task, label) in learnt {
             let place = *places.entry(&example.text).or_insert_with(|| {
-                texts.push(&example.text);
+                texts.push((&example.text, None));
                 texts.len() - 1
             });
+            texts[place].1 = example.weight;
             labels.insert((place, task), label);
         }
     }
@@ -126,7 +128,10 @@ async fn check_labels(tx: &mut AnyConnection, labels: &Labels<'_>) -> Result<(),
 
 /// Gives the id of each text, new or known. Ids cannot clash, as only one job runs and only its
 /// success comes here.
-async fn insert_texts(tx: &mut AnyConnection, texts: &[&str]) -> Result<Vec<i64>, StoreError> {
+async fn insert_texts(
+    tx: &mut AnyConnection,
+    texts: &[(&str, Option<f64>)],
+) -> Result<Vec<i64>, StoreError> {
     const OPERATION: &str = "remember texts";
     let mut next: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) + 1 FROM examples")
         .fetch_one(&mut *tx)
@@ -134,47 +139,54 @@ async fn insert_texts(tx: &mut AnyConnection, texts: &[&str]) -> Result<Vec<i64>
         .during(OPERATION)?;
     let mut ids = Vec::with_capacity(texts.len());
     for chunk in texts.chunks(ROWS_PER_STATEMENT) {
-        let hashes: Vec<_> = chunk.iter().map(|text| sha256(text)).collect();
-        let known = ids_of(tx, &hashes).await?;
+        let hashes: Vec<_> = chunk.iter().map(|(text, _)| sha256(text)).collect();
+        let known = known(tx, &hashes).await?;
         let mut new = Vec::new();
-        for (text, hash) in chunk.iter().zip(&hashes) {
-            ids.push(known.get(hash).copied().unwrap_or_else(|| {
-                new.push((next, hash, *text));
+        for (&(text, weight), hash) in chunk.iter().zip(&hashes) {
+            let Some(&(id, former)) = known.get(hash) else {
+                new.push((next, hash, text, weight));
+                ids.push(next);
                 next += 1;
-                next - 1
-            }));
+                continue;
+            };
+            if former != weight {
+                let update = sqlx::query("UPDATE examples SET weight = $2 WHERE id = $1");
+                update.bind(id).bind(weight).execute(&mut *tx).await.during(OPERATION)?;
+            }
+            ids.push(id);
         }
         if new.is_empty() {
             continue;
         }
         let sql = format!(
-            "INSERT INTO examples (id, sha256, text) VALUES {}",
-            placeholders(new.len(), 3),
+            "INSERT INTO examples (id, sha256, text, weight) VALUES {}",
+            placeholders(new.len(), 4),
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (id, hash, text) in new {
-            query = query.bind(id).bind(hash).bind(text);
+        for (id, hash, text, weight) in new {
+            query = query.bind(id).bind(hash).bind(text).bind(weight);
         }
         query.execute(&mut *tx).await.during(OPERATION)?;
     }
     Ok(ids)
 }
 
-/// The ids of those texts that are known, by their hashes.
-async fn ids_of(
+/// The ids and weights of those texts that are known, by their hashes.
+async fn known(
     tx: &mut AnyConnection,
     hashes: &[String],
-) -> Result<HashMap<String, i64>, StoreError> {
+) -> Result<HashMap<String, (i64, Option<f64>)>, StoreError> {
     let sql = format!(
-        "SELECT sha256, id FROM examples WHERE sha256 IN {}",
+        "SELECT sha256, id, weight FROM examples WHERE sha256 IN {}",
         placeholders(1, hashes.len())
     );
     let mut query = sqlx::query_as(AssertSqlSafe(sql));
     for hash in hashes {
         query = query.bind(hash);
     }
-    let known: Vec<(String, i64)> = query.fetch_all(tx).await.during("look up texts")?;
-    Ok(known.into_iter().collect())
+    let known: Vec<(String, i64, Option<f64>)> =
+        query.fetch_all(tx).await.during("look up texts")?;
+    Ok(known.into_iter().map(|(hash, id, weight)| (hash, (id, weight))).collect())
 }
 
 async fn insert_labels(
@@ -264,6 +276,21 @@ mod tests {
                 example("b", &[("topic", "Finance")]),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn the_latest_weight_of_a_text_counts() {
+        let (_folder, store) = store_with_tasks().await;
+        let weighted = |text, weight| Example { weight, ..example(text, &[("topic", "Finance")]) };
+        let first = [weighted("a", Some(2.5)), weighted("b", None), weighted("c", Some(0.5))];
+        let job = start(&store, &spec(), &first).await;
+        assert_eq!(store.job_examples(&job.id).await.unwrap(), first);
+        store.finish(&job.id, vec![]).await.unwrap();
+        assert_eq!(memory(&store, &["topic"]).await, first);
+        let second = [weighted("a", None), weighted("b", Some(4.0)), weighted("b", Some(3.0))];
+        learn(&store, &spec(), &second).await;
+        let expected = [weighted("a", None), weighted("b", Some(3.0)), weighted("c", Some(0.5))];
+        assert_eq!(memory(&store, &["topic"]).await, expected);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::heads::Task;
 use crate::store::{NewVersion, Store};
 use crate::training::job::{Example, Job, JobSpec, Mode};
+use crate::training::selection::Strength;
 use crate::training::solver::Solver;
 
 /// A store in a folder that lives as long as the test.
@@ -49,15 +50,18 @@ pub(super) fn spec() -> JobSpec {
         tasks: ["sentiment".into(), "topic".into()].into(),
         frozen: [].into(),
         mode: Mode::Extend,
-        solver: Solver::Adam { learning_rate: 2e-5, epochs: 3, batch_size: 5, l2: 0.0 },
-        validation: 0.1,
+        solver: Solver::Adam { learning_rate: 2e-5, epochs: 3, batch_size: 5, patience: None },
+        l2: Strength::Given(0.0),
+        class_weight: None,
+        calibrate: false,
+        validation: Some(0.1),
         seed: 7,
     }
 }
 
 pub(super) fn example(text: &str, labels: &[(&str, &str)]) -> Example {
     let labels = labels.iter().map(|&(task, label)| (task.into(), label.into()));
-    Example { text: text.into(), labels: labels.collect::<BTreeMap<_, _>>() }
+    Example { text: text.into(), labels: labels.collect::<BTreeMap<_, _>>(), weight: None }
 }
 
 pub(super) fn job_id() -> String {

@@ -15,9 +15,11 @@ use crate::heads::live::{LiveTask, Snapshot};
 use crate::heads::{HeadVersion, InitialSeed, Task};
 use crate::metrics::{Metrics, TaskLabel};
 use crate::store::{NewVersion, Store};
-use crate::training::dataset::{Dataset, Split};
-use crate::training::job::{EpochReport, Example, Job, JobSpec, Mode};
-use crate::training::solver::{FitError, Start, fit};
+use crate::training::dataset::{Dataset, text_key};
+use crate::training::evaluation::Evaluation;
+use crate::training::job::{ClassWeight, EpochReport, Example, Job, JobSpec, Mode};
+use crate::training::learn::{Learnt, Plan, Start, Step, learn};
+use crate::training::solver::FitError;
 
 /// Texts that are embedded at a time: enough to keep the workers busy, few enough that a
 /// cancellation is soon seen.
@@ -39,6 +41,9 @@ pub(super) struct Run<'a> {
 pub(super) struct Trained {
     pub version: NewVersion,
     pub head: Head,
+    /// Made in the same way without the held-out rows, where there are any.
+    pub twin: Option<Head>,
+    pub evaluation: Evaluation,
 }
 
 /// Why a run gave no heads.
@@ -62,21 +67,23 @@ impl Run<'_> {
         let (labels, spec) =
             (tasks.iter().map(|live| live.task.clone()).collect(), job.spec.clone());
         // Copies of large arrays: nothing for the async runtime.
-        let splitting =
-            tokio::task::spawn_blocking(move || split(labels, &rows, embeddings, &spec));
-        let split = splitting.await.map_err(failed)?.map_err(RunError::Failed)?;
-        let heads = self.fit(job, split, start, cancel).await?;
-        let trained = |(live, head): (&&LiveTask, Head)| Trained {
+        let preparing =
+            tokio::task::spawn_blocking(move || prepare(labels, &rows, embeddings, &spec));
+        let prepared = preparing.await.map_err(failed)?.map_err(RunError::Failed)?;
+        let learnt = self.learn(job, prepared, start, cancel).await?;
+        let trained = |(live, learnt): (&&LiveTask, Learnt)| Trained {
             version: NewVersion {
                 task: live.task.clone(),
                 encoder: self.encoder.info().fingerprint.clone(),
                 parent: parent(live, &job.spec),
-                weights: head.to_bytes(),
+                weights: learnt.head.to_bytes(),
             },
-            head,
+            head: learnt.head,
+            twin: learnt.twin,
+            evaluation: learnt.evaluation,
         };
-        let fitted = tasks.iter().zip(heads);
-        let unfrozen = fitted.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
+        let learnt = tasks.iter().zip(learnt);
+        let unfrozen = learnt.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
         Ok(unfrozen.map(trained).collect())
     }
 
@@ -146,27 +153,35 @@ impl Run<'_> {
         tasks.iter().map(start).collect()
     }
 
-    /// Fits on a thread of its own, and records each epoch as it comes.
-    async fn fit(
+    /// Learns on a thread of its own, and records each epoch as it comes.
+    async fn learn(
         &self,
         job: &Job,
-        split: Split,
+        (data, held_out): Prepared,
         start: Vec<Start>,
         cancel: &CancellationToken,
-    ) -> Result<Vec<Head>, RunError> {
+    ) -> Result<Vec<Learnt>, RunError> {
         let (sender, mut reports) = mpsc::channel(REPORTS);
-        let (solver, seed) = (job.spec.solver.clone(), job.spec.seed);
+        let plan = Plan {
+            solver: job.spec.solver.clone(),
+            l2: job.spec.l2,
+            calibrate: job.spec.calibrate,
+            seed: job.spec.seed,
+        };
         let cancelled = cancel.clone();
         let fitting = tokio::task::spawn_blocking(move || {
-            let mut on_epoch = |report: EpochReport| {
+            let mut on_step = |step| {
                 // Nobody listens any more when the store refused a report: the job fails then.
-                let heard = sender.blocking_send(report).is_ok();
+                let heard = match step {
+                    Step::Epoch(report) => sender.blocking_send(report).is_ok(),
+                    Step::CrossValidation | Step::Refit => !sender.is_closed(),
+                };
                 match heard && !cancelled.is_cancelled() {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
             };
-            fit(&solver, &split, start, seed, &mut on_epoch)
+            learn(&plan, data, &held_out, start, &mut on_step)
         });
         let mut recorded = Ok(());
         let mut batch = Vec::with_capacity(REPORTS);
@@ -177,7 +192,7 @@ impl Run<'_> {
         let fitted = fitting.await;
         recorded?;
         match fitted {
-            Ok(Ok(heads)) if !cancel.is_cancelled() => Ok(heads),
+            Ok(Ok(learnt)) if !cancel.is_cancelled() => Ok(learnt),
             Ok(Ok(_) | Err(FitError::Cancelled { .. })) => Err(RunError::Cancelled),
             Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(RunError::Failed("the solver panicked; see the server's log".to_owned())),
@@ -202,32 +217,57 @@ struct Rows {
     texts: Vec<String>,
     /// Task to label, one a text.
     labels: Vec<BTreeMap<String, String>>,
+    /// One a text.
+    weights: Vec<f64>,
     positions: HashMap<String, usize>,
 }
 
 impl Rows {
-    /// Adds examples; a later label for the same text and task replaces the former.
+    /// Adds examples; a later label for the same text and task replaces the former, and a later
+    /// weight of the same text.
     fn extend(&mut self, examples: Vec<Example>) {
         for example in examples {
+            let weight = example.weight.unwrap_or(1.0);
             match self.positions.get(&example.text) {
-                Some(&position) => self.labels[position].extend(example.labels),
+                Some(&position) => {
+                    self.labels[position].extend(example.labels);
+                    self.weights[position] = weight;
+                }
                 None => {
                     self.positions.insert(example.text.clone(), self.texts.len());
                     self.texts.push(example.text);
                     self.labels.push(example.labels);
+                    self.weights.push(weight);
                 }
             }
         }
     }
 }
 
-fn split(
+/// The rows to learn from, and which of them to hold out.
+type Prepared = (Dataset, Vec<bool>);
+
+fn prepare(
     tasks: Vec<Task>,
     rows: &Rows,
     embeddings: Array2<f32>,
     spec: &JobSpec,
-) -> Result<Split, String> {
-    let mut dataset = Dataset::new(embeddings).map_err(|error| error.to_string())?;
+) -> Result<Prepared, String> {
+    let dataset = label(tasks, rows, embeddings)?;
+    let keys: Vec<u64> = rows.texts.iter().map(|text| text_key(text)).collect();
+    let held_out =
+        dataset.choose_held_out(spec.validation, &keys).map_err(|error| error.to_string())?;
+    let dataset = match spec.class_weight {
+        Some(ClassWeight::Balanced) => dataset.balanced(),
+        None => dataset,
+    };
+    Ok((dataset, held_out))
+}
+
+fn label(tasks: Vec<Task>, rows: &Rows, embeddings: Array2<f32>) -> Result<Dataset, String> {
+    let mut dataset = Dataset::new(embeddings)
+        .and_then(|dataset| dataset.with_weights(rows.weights.clone()))
+        .map_err(|error| error.to_string())?;
     for task in tasks {
         let class = |labels: &BTreeMap<String, String>| match labels.get(&task.name) {
             None => Ok(None),
@@ -241,7 +281,7 @@ fn split(
             .with_task(&task.name, task.labels.len(), classes)
             .map_err(|error| error.to_string())?;
     }
-    dataset.split(spec.validation, spec.seed).map_err(|error| error.to_string())
+    Ok(dataset)
 }
 
 /// The version that the fit starts from.

@@ -184,6 +184,16 @@ impl Trainer {
                 let live = published.into_iter().zip(trained);
                 let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));
                 heads.publish(live.collect());
+                for Trained { version, twin, evaluation, .. } in trained {
+                    tracing::info!(
+                        job = job.id,
+                        task = version.task.name,
+                        accuracy = evaluation.accuracy,
+                        rows = evaluation.rows,
+                        held_out = twin.is_some(),
+                        "a head was published"
+                    );
+                }
                 tracing::info!(job = job.id, "training succeeded");
             }
             Ok(_) | Err(RunError::Cancelled) => {

@@ -33,7 +33,7 @@ pub fn csv(body: &[u8]) -> Result<Vec<RawExample>, Problem> {
             .filter(|&(index, (_, cell))| index != text && !cell.is_empty())
             .map(|(_, (task, label))| (task.to_owned(), label.to_owned()))
             .collect();
-        Ok(RawExample { text: record[text].to_owned(), labels })
+        Ok(RawExample { text: record[text].to_owned(), labels, weight: None })
     };
     reader.into_records().map(example).collect()
 }
