@@ -88,7 +88,7 @@ impl Listening {
     pub async fn load(self, shutdown: &CancellationToken) -> Result<App, AppError> {
         let config = &self.config;
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(&config.store.url).await?;
+        let store = Store::open(&config.store.url).await?.keeping_texts(config.store.texts);
         let (engine, runtime) = start_engine(config, &metrics, shutdown).await?;
         let encoders = engine.encoders().clone();
         let heads = Arc::new(LiveHeads::new(Arc::clone(&metrics)));

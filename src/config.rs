@@ -135,6 +135,8 @@ pub struct LimitsConfig {
 pub struct StoreConfig {
     /// Where head versions, jobs and examples are kept.
     pub url: String,
+    /// Whether the texts of examples are kept, or their embeddings and hashes alone.
+    pub texts: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -356,7 +358,7 @@ impl Default for LimitsConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { url: "sqlite://data/polyhead.db".to_owned() }
+        Self { url: "sqlite://data/polyhead.db".to_owned(), texts: true }
     }
 }
 

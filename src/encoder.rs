@@ -12,6 +12,7 @@ pub mod batch;
 mod batcher;
 mod deadline;
 mod error;
+mod fingerprint;
 pub mod folder;
 mod form;
 mod info;

@@ -5,6 +5,7 @@ pub mod classify;
 pub mod deadline;
 pub mod embed;
 pub mod error;
+pub mod examples;
 pub mod gate;
 pub mod heads;
 pub mod health;
@@ -85,6 +86,10 @@ pub fn router(state: AppState) -> Router {
         .route("/classify", post(classify::classify))
         .route("/heads", get(heads::list))
         .route("/heads/{task}", get(heads::show).put(heads::put).delete(heads::delete))
+        .route("/heads/{task}/promote", post(heads::promote))
+        .route("/heads/{task}/rollback", post(heads::roll_back))
+        .route("/heads/{task}/weights", get(heads::export).put(heads::import))
+        .route("/examples", get(examples::list).delete(examples::delete))
         .route("/train", get(train::list).post(train::submit))
         .route("/train/{id}", get(train::show).delete(train::cancel))
         .route("/train/{id}/events", get(train::events))

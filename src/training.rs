@@ -3,6 +3,10 @@
 pub mod dataset;
 pub mod evaluation;
 pub mod job;
+mod publish;
+pub mod result;
 mod run;
 pub mod solver;
+pub mod text_hash;
+pub mod verdict;
 pub mod worker;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::causes::Causes;
 use crate::encoder::EncodeError;
 use crate::encoder::tokenizer::TokenizerError;
+use crate::heads::head::HeadError;
 use crate::heads::task::TaskError;
 use crate::metrics::Rejection;
 use crate::store::StoreError;
@@ -198,6 +199,17 @@ impl From<TaskError> for Problem {
     }
 }
 
+impl From<HeadError> for Problem {
+    fn from(error: HeadError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            HeadError::Container(_) => Problem::malformed("invalid_safetensors", detail),
+            HeadError::OtherLabels { .. } => Problem::conflict("labels_mismatch", detail),
+            _ => Problem::invalid("invalid_weights", detail),
+        }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         let detail = error.to_string();
@@ -206,6 +218,10 @@ impl From<StoreError> for Problem {
                 Problem::too_many(Rejection::JobsFull, "jobs_full", detail)
             }
             StoreError::UnknownTask { .. } => Problem::not_found("unknown_task", detail),
+            StoreError::UnknownVersion { .. } => Problem::not_found("unknown_version", detail),
+            StoreError::OtherEncoder { .. } => Problem::conflict("encoder_mismatch", detail),
+            StoreError::NoEarlierVersion { .. } => Problem::conflict("no_earlier_version", detail),
+            StoreError::NeverLive { .. } => Problem::conflict("never_live", detail),
             StoreError::UnknownJob { .. } => Problem::not_found("unknown_job", detail),
             StoreError::TaskInUse { .. } => Problem::conflict("task_in_use", detail),
             StoreError::TaskInTraining { .. } => Problem::conflict("task_in_training", detail),

@@ -1,27 +1,30 @@
 //! One job from its examples to new weights: gather, embed, fit. Nothing is published here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod rows;
+
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
 
 use ndarray::Array2;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::Causes;
-use crate::encoder::tokenizer::Truncation;
-use crate::encoder::{Class, EmbedOptions, Encoder};
+use crate::encoder::Encoder;
 use crate::heads::head::Head;
 use crate::heads::live::{LiveTask, Snapshot};
 use crate::heads::{HeadVersion, InitialSeed, Task};
 use crate::metrics::{Metrics, TaskLabel};
-use crate::store::{NewVersion, Store};
+use crate::store::Store;
 use crate::training::dataset::{Dataset, Split};
-use crate::training::job::{EpochReport, Example, Job, JobSpec, Mode};
+use crate::training::evaluation::evaluate;
+use crate::training::job::{EpochReport, Job, JobSpec, Mode, Scores};
+use crate::training::result::{Seconds, TextCounts};
+use crate::training::run::rows::Rows;
 use crate::training::solver::{FitError, Start, fit};
-
-/// Texts that are embedded at a time: enough to keep the workers busy, few enough that a
-/// cancellation is soon seen.
-const CHUNK: usize = 256;
 
 /// Epoch reports that may wait to be recorded before the solver waits for the store.
 const REPORTS: usize = 64;
@@ -35,10 +38,35 @@ pub(super) struct Run<'a> {
     pub changes: &'a watch::Sender<u64>,
 }
 
+/// The heads that a run has fit, and what they can be judged by.
+pub(super) struct Fitted {
+    pub heads: Vec<Trained>,
+    /// Rows that no twin was fit on.
+    pub held_out: Option<Arc<Dataset>>,
+    pub texts: TextCounts,
+    pub seconds: Seconds,
+}
+
 /// A head that a run has fit.
 pub(super) struct Trained {
-    pub version: NewVersion,
+    /// As it was when the head was fit.
+    pub task: Task,
+    /// The fingerprint of the encoder whose embeddings it was fit on.
+    pub encoder: String,
+    /// The version that the fit started from.
+    pub parent: Option<i64>,
     pub head: Head,
+    /// The head without the held-out rows, where `head` was fit on these as well.
+    pub twin: Option<Head>,
+    /// How the twin does on the held-out rows, for the version's record.
+    pub evaluation: Option<Value>,
+}
+
+impl Trained {
+    /// The head that was fit without the held-out rows.
+    pub fn challenger(&self) -> &Head {
+        self.twin.as_ref().unwrap_or(&self.head)
+    }
 }
 
 /// Why a run gave no heads.
@@ -50,34 +78,35 @@ pub(super) enum RunError {
 
 impl Run<'_> {
     /// Trains the heads that the job does not freeze, and gives these.
-    pub async fn train(
-        &self,
-        job: &Job,
-        cancel: &CancellationToken,
-    ) -> Result<Vec<Trained>, RunError> {
+    pub async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Fitted, RunError> {
         let tasks = self.tasks(&job.spec)?;
         let rows = self.gather(job).await?;
-        let embeddings = self.embed(&rows.texts, cancel).await?;
+        let embedded = self.embed(&rows, cancel).await?;
+        let clock = Instant::now();
         let start = self.starts(&tasks, &job.spec);
         let (labels, spec) =
             (tasks.iter().map(|live| live.task.clone()).collect(), job.spec.clone());
         // Copies of large arrays: nothing for the async runtime.
         let splitting =
-            tokio::task::spawn_blocking(move || split(labels, &rows, embeddings, &spec));
+            tokio::task::spawn_blocking(move || split(labels, &rows, embedded.values, &spec));
         let split = splitting.await.map_err(failed)?.map_err(RunError::Failed)?;
+        let held_out = split.validation.clone().map(Arc::new);
         let heads = self.fit(job, split, start, cancel).await?;
-        let trained = |(live, head): (&&LiveTask, Head)| Trained {
-            version: NewVersion {
-                task: live.task.clone(),
-                encoder: self.encoder.info().fingerprint.clone(),
-                parent: parent(live, &job.spec),
-                weights: head.to_bytes(),
-            },
+        let seconds =
+            Seconds { embedding: embedded.seconds, fitting: clock.elapsed().as_secs_f64() };
+        let scores = scores(&heads, held_out.clone()).await?;
+        let trained = |((live, head), scores): ((&&LiveTask, Head), Option<Scores>)| Trained {
+            task: live.task.clone(),
+            encoder: self.encoder.info().fingerprint.clone(),
+            parent: parent(live, &job.spec),
             head,
+            twin: None,
+            evaluation: scores.map(|scores| json!(scores)),
         };
-        let fitted = tasks.iter().zip(heads);
-        let unfrozen = fitted.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
-        Ok(unfrozen.map(trained).collect())
+        let fitted = tasks.iter().zip(heads).zip(scores);
+        let unfrozen = fitted.filter(|((live, _), _)| !job.spec.frozen.contains(&live.task.name));
+        let heads = unfrozen.map(trained).collect();
+        Ok(Fitted { heads, held_out, texts: embedded.counts, seconds })
     }
 
     /// The job's tasks as they are now, in the order of their names.
@@ -89,44 +118,6 @@ impl Run<'_> {
             })
         };
         spec.tasks.iter().map(find).collect()
-    }
-
-    /// The examples to fit on: those of earlier jobs, if the mode says so, then the job's own.
-    async fn gather(&self, job: &Job) -> Result<Rows, RunError> {
-        let mut rows = Rows::default();
-        if job.spec.mode == Mode::Extend {
-            let trained: BTreeSet<String> =
-                job.spec.tasks.difference(&job.spec.frozen).cloned().collect();
-            rows.extend(self.store.examples(&trained).await.map_err(failed)?);
-        }
-        rows.extend(self.store.job_examples(&job.id).await.map_err(failed)?);
-        Ok(rows)
-    }
-
-    /// The embeddings of `texts`, texts × width, made at the lowest class.
-    async fn embed(
-        &self,
-        texts: &[String],
-        cancel: &CancellationToken,
-    ) -> Result<Array2<f32>, RunError> {
-        let options = EmbedOptions {
-            class: Class::Training,
-            deadline: None,
-            truncation: Truncation::Right,
-            normalize: None,
-            dimensions: None,
-        };
-        let width = self.encoder.info().dimensions;
-        let mut values = Vec::with_capacity(texts.len() * width);
-        for chunk in texts.chunks(CHUNK) {
-            let embedded = tokio::select! {
-                embedded = self.encoder.embed(chunk.to_vec(), options) => embedded,
-                () = cancel.cancelled() => return Err(RunError::Cancelled),
-            };
-            values.extend(embedded.map_err(failed)?.values);
-        }
-        Ok(Array2::from_shape_vec((texts.len(), width), values)
-            .expect("the encoder gives one vector a text"))
     }
 
     fn starts(&self, tasks: &[&LiveTask], spec: &JobSpec) -> Vec<Start> {
@@ -196,31 +187,6 @@ impl Run<'_> {
     }
 }
 
-/// Distinct texts with their labels.
-#[derive(Default)]
-struct Rows {
-    texts: Vec<String>,
-    /// Task to label, one a text.
-    labels: Vec<BTreeMap<String, String>>,
-    positions: HashMap<String, usize>,
-}
-
-impl Rows {
-    /// Adds examples; a later label for the same text and task replaces the former.
-    fn extend(&mut self, examples: Vec<Example>) {
-        for example in examples {
-            match self.positions.get(&example.text) {
-                Some(&position) => self.labels[position].extend(example.labels),
-                None => {
-                    self.positions.insert(example.text.clone(), self.texts.len());
-                    self.texts.push(example.text);
-                    self.labels.push(example.labels);
-                }
-            }
-        }
-    }
-}
-
 fn split(
     tasks: Vec<Task>,
     rows: &Rows,
@@ -242,6 +208,21 @@ fn split(
             .map_err(|error| error.to_string())?;
     }
     dataset.split(spec.validation, spec.seed).map_err(|error| error.to_string())
+}
+
+/// The scores of each head on the held-out rows.
+async fn scores(
+    heads: &[Head],
+    held_out: Option<Arc<Dataset>>,
+) -> Result<Vec<Option<Scores>>, RunError> {
+    let Some(held_out) = held_out else { return Ok(vec![None; heads.len()]) };
+    let heads = heads.to_vec();
+    let scores = move || {
+        let heads = heads.iter().enumerate();
+        heads.map(|(place, head)| evaluate(head, &held_out.labelled(place))).collect()
+    };
+    // Large products: nothing for the async runtime.
+    tokio::task::spawn_blocking(scores).await.map_err(failed)
 }
 
 /// The version that the fit starts from.

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use crate::causes::Causes;
 use crate::encoder::Encoder;
-use crate::heads::HeadVersion;
 use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
 use crate::store::{Cancellation, Store, StoreError};
 use crate::training::job::{Example, Job, JobSpec, JobState};
-use crate::training::run::{Run, RunError, Trained};
+use crate::training::publish::publish;
+use crate::training::run::{Fitted, Run, RunError};
 
 /// Why a job ended that nobody cancelled by name.
 const SHUT_DOWN: &str = "the server was shut down";
@@ -151,7 +151,7 @@ impl Trainer {
         self.changed().await;
     }
 
-    async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Vec<Trained>, RunError> {
+    async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Fitted, RunError> {
         let encoder = self.0.encoders.get(&job.spec.model).ok_or_else(|| {
             RunError::Failed(format!("model {:?} is no longer served", job.spec.model))
         })?;
@@ -169,7 +169,7 @@ impl Trainer {
     async fn conclude(
         &self,
         job: &Job,
-        outcome: &Result<Vec<Trained>, RunError>,
+        outcome: &Result<Fitted, RunError>,
         cancel: &CancellationToken,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
@@ -177,14 +177,9 @@ impl Trainer {
         // A cancellation comes before this or finds the job ended, never in between.
         let _running = self.0.running.lock().await;
         match outcome {
-            Ok(trained) if !cancel.is_cancelled() => {
-                let versions = trained.iter().map(|trained| trained.version.clone()).collect();
-                let heads = self.0.heads.write().await;
-                let published = store.finish(&job.id, versions).await?;
-                let live = published.into_iter().zip(trained);
-                let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));
-                heads.publish(live.collect());
-                tracing::info!(job = job.id, "training succeeded");
+            Ok(fitted) if !cancel.is_cancelled() => {
+                let state = publish(store, &self.0.heads, job, fitted).await?;
+                tracing::info!(job = job.id, state = state.as_str(), "training ended");
             }
             Ok(_) | Err(RunError::Cancelled) => {
                 let why = if shutdown.is_cancelled() { SHUT_DOWN } else { CANCELLED };
@@ -212,6 +207,7 @@ impl Trainer {
             (JobState::Queued, counts.queued),
             (JobState::Running, counts.running),
             (JobState::Succeeded, counts.succeeded),
+            (JobState::Rejected, counts.rejected),
             (JobState::Failed, counts.failed),
             (JobState::Cancelled, counts.cancelled),
         ] {

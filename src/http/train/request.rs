@@ -8,7 +8,9 @@ use crate::heads::live::Snapshot;
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::training::job::{Example, JobSpec, Mode};
+use crate::training::result::Promote;
 use crate::training::solver::Solver;
+use crate::training::verdict::DEFAULT_MARGIN;
 
 /// Stands for the shared encoder in `freeze`.
 const ENCODER: &str = "encoder";
@@ -42,6 +44,14 @@ pub struct TrainRequest {
     validation: f64,
     #[serde(default)]
     seed: u64,
+    #[serde(default)]
+    promote: Promote,
+    #[serde(default = "default_margin")]
+    margin: f64,
+}
+
+fn default_margin() -> f64 {
+    DEFAULT_MARGIN
 }
 
 /// An example as it is written in JSON.
@@ -87,6 +97,8 @@ impl TrainRequest {
             solver: self.solver(limits.epochs_per_job.get())?,
             validation: self.validation()?,
             seed: self.seed,
+            promote: self.promote,
+            margin: self.margin()?,
         };
         check_classes(&self.examples, &spec, state).await?;
         let examples = self
@@ -136,6 +148,17 @@ impl TrainRequest {
         }
         let detail = format!("validation is {}; allowed: at least 0 and below 1", self.validation);
         Err(Problem::invalid("invalid_option", detail).at("validation"))
+    }
+
+    fn margin(&self) -> Result<f64, Problem> {
+        if (0.0..=1.0).contains(&self.margin) {
+            return Ok(self.margin);
+        }
+        let detail = format!(
+            "margin is {}; allowed: 0 to 1, a share of the held-out rows (0.01 is one point of accuracy)",
+            self.margin
+        );
+        Err(Problem::invalid("invalid_option", detail).at("margin"))
     }
 
     /// The tasks to freeze.
