@@ -17,6 +17,7 @@ use crate::metrics::{Metrics, TaskLabel};
 use crate::store::{NewVersion, Store};
 use crate::training::dataset::{Dataset, Split};
 use crate::training::job::{EpochReport, Example, Job, JobSpec, Mode};
+use crate::training::progress::{Meter, Phase};
 use crate::training::solver::{FitError, Start, fit};
 
 /// Texts that are embedded at a time: enough to keep the workers busy, few enough that a
@@ -33,6 +34,7 @@ pub(super) struct Run<'a> {
     pub heads: &'a Snapshot,
     pub metrics: &'a Metrics,
     pub changes: &'a watch::Sender<u64>,
+    pub progress: &'a Meter,
 }
 
 /// A head that a run has fit.
@@ -56,7 +58,9 @@ impl Run<'_> {
         cancel: &CancellationToken,
     ) -> Result<Vec<Trained>, RunError> {
         let tasks = self.tasks(&job.spec)?;
+        self.progress.enter(&job.id, Phase::Gathering, 0);
         let rows = self.gather(job).await?;
+        self.progress.enter(&job.id, Phase::Embedding, rows.texts.len());
         let embeddings = self.embed(&rows.texts, cancel).await?;
         let start = self.starts(&tasks, &job.spec);
         let (labels, spec) =
@@ -124,6 +128,7 @@ impl Run<'_> {
                 () = cancel.cancelled() => return Err(RunError::Cancelled),
             };
             values.extend(embedded.map_err(failed)?.values);
+            self.progress.reach(values.len() / width);
         }
         Ok(Array2::from_shape_vec((texts.len(), width), values)
             .expect("the encoder gives one vector a text"))
@@ -154,6 +159,7 @@ impl Run<'_> {
         start: Vec<Start>,
         cancel: &CancellationToken,
     ) -> Result<Vec<Head>, RunError> {
+        self.progress.enter(&job.id, Phase::Fitting, job.spec.solver.epochs() as usize);
         let (sender, mut reports) = mpsc::channel(REPORTS);
         let (solver, seed) = (job.spec.solver.clone(), job.spec.seed);
         let cancelled = cancel.clone();
@@ -190,6 +196,7 @@ impl Run<'_> {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);
         }
+        self.progress.reach(reports.last().map_or(0, |report| report.epoch as usize));
         reports.clear();
         self.changes.send_modify(|count| *count += 1);
         Ok(())

@@ -18,3 +18,4 @@ mod tasks;
 mod train;
 mod train_refusals;
 mod train_uploads;
+mod zero_shot;
