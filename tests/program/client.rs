@@ -43,8 +43,15 @@ fn every_text_is_classified_in_its_order() {
     let (site, server, texts) = trained();
     let arguments = ["classify", "--tasks", "topic,sentiment", "texts.txt"];
     let of_file = site.polyhead(&arguments).args(["--server", &server.url]).output().unwrap();
-    let answers = server.post("/classify", &json!({"inputs": texts})).body;
-    let expected = texts.iter().zip(answers["results"].as_array().unwrap());
+    // In requests as the client makes them: a last digit may depend on a text's companions.
+    let results: Vec<Value> = texts
+        .chunks(64)
+        .flat_map(|texts| {
+            let answer = server.post("/classify", &json!({"inputs": texts})).body;
+            answer["results"].as_array().unwrap().clone()
+        })
+        .collect();
+    let expected = texts.iter().zip(&results);
     let (topic, sentiment) = ("topic", "sentiment");
     let rows: Vec<String> = expected
         .clone()

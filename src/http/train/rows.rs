@@ -195,6 +195,10 @@ impl Rows {
         place: Place,
         labels: &BTreeMap<String, String>,
     ) -> Result<String, Problem> {
+        if labels.is_empty() {
+            let detail = "an example has no label; allowed: a label for at least one task";
+            return Err(Problem::invalid("no_labels", detail).at(place.of("labels")));
+        }
         let mut on = self.checked.tasks.first().map(|first| (first.as_str(), &*self.checked.model));
         for (task, label) in labels {
             let position = || place.of(&format!("labels.{task}"));
@@ -217,10 +221,8 @@ impl Rows {
                 return Err(Problem::invalid("mixed_models", detail).at(position()));
             }
         }
-        on.map(|(_, model)| model.to_owned()).ok_or_else(|| {
-            let detail = "an example has no label; allowed: a label for at least one task";
-            Problem::invalid("no_labels", detail).at(place.of("labels"))
-        })
+        let (_, model) = on.expect("there is a label");
+        Ok(model.to_owned())
     }
 
     /// Exact repetitions are harmless and merged; a text with two labels for one task is a mistake
