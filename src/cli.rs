@@ -1,12 +1,19 @@
-//! The command line: `serve`, `pull`, `export`, `bench`, `health`.
+//! The command line: `serve`, `pull`, `export`, `bench`, `health`, and a server's clients `train`,
+//! `classify` and `embed`.
 
 mod bench;
+mod classify;
+mod client;
+mod embed;
 mod environment;
 mod export;
 mod health;
 mod pull;
 mod serve;
+mod texts;
+mod train;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +35,9 @@ enum Command {
     Export(export::Export),
     Bench(bench::Bench),
     Health(health::Health),
+    Train(Box<train::Train>),
+    Classify(classify::Classify),
+    Embed(embed::Embed),
 }
 
 /// Runs the program; an error is one line on stderr and status 1.
@@ -38,6 +48,9 @@ pub fn run() -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Bench(bench) => bench.run(),
         Command::Health(health) => health.run(),
+        Command::Train(train) => train.run(),
+        Command::Classify(classify) => classify.run(),
+        Command::Embed(embed) => embed.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,4 +59,12 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What a pipe's reader does not wait for any more, as `head` does not, is no error.
+fn unless_nobody_reads(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
+    outcome.or_else(|error| match error.downcast_ref::<io::Error>() {
+        Some(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }

@@ -227,6 +227,9 @@ pub struct TaskConfig {
     /// At least two once loaded, in the order of the head's output units.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// The least probability, 0 to 1, at which `/classify` gives a label; a request may say another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
 }
 
 impl Config {
@@ -287,6 +290,7 @@ impl Default for Config {
                         labels: ["Finance", "Entertainment", "Technology"]
                             .map(str::to_owned)
                             .into(),
+                        threshold: None,
                     },
                 ),
                 (
@@ -294,6 +298,7 @@ impl Default for Config {
                     TaskConfig {
                         model: None,
                         labels: ["Negative", "Positive"].map(str::to_owned).into(),
+                        threshold: None,
                     },
                 ),
             ]),

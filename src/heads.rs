@@ -3,6 +3,7 @@
 pub mod head;
 pub mod live;
 pub mod task;
+pub mod zero_shot;
 
 use sha2::{Digest, Sha256};
 

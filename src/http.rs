@@ -31,6 +31,7 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::heads::live::LiveHeads;
+use crate::heads::zero_shot::LabelCache;
 use crate::http::error::Problem;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub config: Config,
     pub encoders: BTreeMap<String, Arc<Encoder>>,
     pub heads: Arc<LiveHeads>,
+    /// Embeddings of labels that requests brought along.
+    pub labels: LabelCache,
     pub store: Store,
     pub trainer: Trainer,
     pub metrics: Arc<Metrics>,

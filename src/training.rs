@@ -3,6 +3,7 @@
 pub mod dataset;
 pub mod evaluation;
 pub mod job;
+pub mod progress;
 mod publish;
 pub mod result;
 mod run;

@@ -114,6 +114,11 @@ impl Problem {
         )
     }
 
+    /// The stable code and what it was for, without the position.
+    pub fn reason(self) -> (&'static str, String) {
+        (self.code, self.detail)
+    }
+
     /// Says where in the request the fault is.
     pub fn at(self, position: impl Into<String>) -> Problem {
         Problem { position: Some(position.into()), ..self }

@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_hundred_thousand_examples_are_paged_and_deleted_in_bounded_time() {
         let text = |i: usize| format!("sentence number {i}");
-        let label = |i: usize| if i % 1000 == 0 { "Technology" } else { "Finance" };
+        let label = |i: usize| if i.is_multiple_of(1000) { "Technology" } else { "Finance" };
         let examples: Vec<_> =
             (0..100_000).map(|i| example(&text(i), &[("topic", label(i))])).collect();
         let (_folder, store) = taught(&examples).await;

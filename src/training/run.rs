@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::training::dataset::{Dataset, Split};
 use crate::training::evaluation::evaluate;
 use crate::training::job::{EpochReport, Job, JobSpec, Mode, Scores};
+use crate::training::progress::{Meter, Phase};
 use crate::training::result::{Seconds, TextCounts};
 use crate::training::run::rows::Rows;
 use crate::training::solver::{FitError, Start, fit};
@@ -36,6 +37,7 @@ pub(super) struct Run<'a> {
     pub heads: &'a Snapshot,
     pub metrics: &'a Metrics,
     pub changes: &'a watch::Sender<u64>,
+    pub progress: &'a Meter,
 }
 
 /// The heads that a run has fit, and what they can be judged by.
@@ -80,7 +82,9 @@ impl Run<'_> {
     /// Trains the heads that the job does not freeze, and gives these.
     pub async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Fitted, RunError> {
         let tasks = self.tasks(&job.spec)?;
+        self.progress.enter(&job.id, Phase::Gathering, 0);
         let rows = self.gather(job).await?;
+        self.progress.enter(&job.id, Phase::Embedding, rows.hashes.len());
         let embedded = self.embed(&rows, cancel).await?;
         let clock = Instant::now();
         let start = self.starts(&tasks, &job.spec);
@@ -145,6 +149,7 @@ impl Run<'_> {
         start: Vec<Start>,
         cancel: &CancellationToken,
     ) -> Result<Vec<Head>, RunError> {
+        self.progress.enter(&job.id, Phase::Fitting, job.spec.solver.epochs() as usize);
         let (sender, mut reports) = mpsc::channel(REPORTS);
         let (solver, seed) = (job.spec.solver.clone(), job.spec.seed);
         let cancelled = cancel.clone();
@@ -181,6 +186,7 @@ impl Run<'_> {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);
         }
+        self.progress.reach(reports.last().map_or(0, |report| report.epoch as usize));
         reports.clear();
         self.changes.send_modify(|count| *count += 1);
         Ok(())

@@ -14,6 +14,7 @@ use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
 use crate::store::{Cancellation, Store, StoreError};
 use crate::training::job::{Example, Job, JobSpec, JobState};
+use crate::training::progress::{Meter, Phase, Progress};
 use crate::training::publish::publish;
 use crate::training::run::{Fitted, Run, RunError};
 
@@ -38,6 +39,7 @@ struct Parts {
     submitted: Notify,
     /// Counts whatever happens to jobs, so that watchers know when to look again.
     changes: watch::Sender<u64>,
+    progress: Meter,
     /// Held while a job is claimed, so that a cancellation finds it either waiting or running here.
     running: Mutex<Option<Running>>,
 }
@@ -64,6 +66,7 @@ impl Trainer {
             queued_jobs,
             submitted: Notify::new(),
             changes: watch::Sender::new(0),
+            progress: Meter::default(),
             running: Mutex::new(None),
         }))
     }
@@ -92,6 +95,11 @@ impl Trainer {
     /// Changes whenever a job does.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
+    }
+
+    /// Where a job is, if it waits or this process runs it.
+    pub fn progress(&self, job: &Job) -> Option<Progress> {
+        self.0.progress.of(&job.id, job.state)
     }
 
     /// Runs jobs until `shutdown`; the one that runs then is cancelled and recorded so.
@@ -131,6 +139,7 @@ impl Trainer {
         self.changed().await;
         tracing::info!(job = job.id, attempt = job.attempts, "training starts");
         let mut outcome = self.train(job, cancel).await;
+        self.0.progress.enter(&job.id, Phase::Publishing, 0);
         while let Err(error) = self.conclude(job, &outcome, cancel, shutdown).await {
             if error.is_passing() {
                 // Left running in the store, the job is settled at the next start.
@@ -147,6 +156,7 @@ impl Trainer {
                 outcome = Err(RunError::Failed(error.to_string()));
             }
         }
+        self.0.progress.clear();
         *self.0.running.lock().await = None;
         self.changed().await;
     }
@@ -161,6 +171,7 @@ impl Trainer {
             heads: &self.0.heads.snapshot(),
             metrics: &self.0.metrics,
             changes: &self.0.changes,
+            progress: &self.0.progress,
         };
         run.train(job, cancel).await
     }

@@ -1,6 +1,8 @@
 //! The real program, run as an operator runs it: its own process, folder, configuration and signals.
 
 mod bench;
+mod client;
+mod client_train;
 mod crash;
 mod defaults;
 mod export;

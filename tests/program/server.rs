@@ -144,6 +144,7 @@ impl Server {
         lines
             .map_while(Result::ok)
             .filter_map(|line| line.strip_prefix("event: ").map(str::to_owned))
+            .filter(|event| event == "epoch" || event == "end")
     }
 
     /// Waits for a job to end and gives its record.

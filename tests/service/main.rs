@@ -20,3 +20,4 @@ mod train;
 mod train_refusals;
 mod train_uploads;
 mod versions;
+mod zero_shot;

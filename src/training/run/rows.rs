@@ -93,8 +93,12 @@ impl Run<'_> {
                 self.encoder.info().fingerprint,
             )));
         }
+        let mut done = rows.hashes.len() - missing.len();
+        self.progress.reach(done);
         for chunk in missing.chunks(CHUNK) {
             self.embed_chunk(rows, chunk, values.view_mut(), cancel).await?;
+            done += chunk.len();
+            self.progress.reach(done);
         }
         let (embedded, found) = (missing.len(), rows.hashes.len() - missing.len());
         let counts = TextCounts { embedded, found };
