@@ -39,6 +39,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("server.request_timeout", "5s", "\"5s\""),
     ("server.shutdown.delay", "1m 30s", "\"1m 30s\""),
     ("server.shutdown.grace", "250ms", "\"250ms\""),
+    ("store.texts", "false", "false"),
     ("store.url", "sqlite::memory:", "\"sqlite::memory:\""),
     ("tasks.sentiment.labels", "['-', '+', '1']", "['-', '+', '1']"),
     ("tasks.topic.labels", "[\"a\", \"b\"]", "[\"a\", \"b\"]"),
