@@ -124,6 +124,12 @@ impl Worker {
             queue_duration.observe(waited.as_secs_f64());
         }
 
+        // Counted beforehand: whoever has an answer finds its tokens there.
+        let (tokens, padded) = (batch.tokens(), batch.padded_tokens());
+        metrics.batch_tokens.get_or_create(&label).observe(padded as f64);
+        metrics.tokens.get_or_create(&label).inc_by(tokens as u64);
+        metrics.padding_tokens.get_or_create(&label).inc_by((padded - tokens) as u64);
+
         self.batch.clear();
         batch.items.iter().for_each(|item| self.batch.push(&item.ids));
         let pooling = model.folder.pooling;
@@ -137,12 +143,9 @@ impl Worker {
             batch.items.iter().for_each(|item| item.fail(EncodeError::Inference));
         }
 
-        let (time, tokens, padded) = (started.elapsed(), batch.tokens(), batch.padded_tokens());
+        let time = started.elapsed();
         context.batcher.finished(batch, time);
         metrics.inference_duration.get_or_create(&label).observe(time.as_secs_f64());
-        metrics.batch_tokens.get_or_create(&label).observe(padded as f64);
-        metrics.tokens.get_or_create(&label).inc_by(tokens as u64);
-        metrics.padding_tokens.get_or_create(&label).inc_by((padded - tokens) as u64);
     }
 }
 
