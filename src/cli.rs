@@ -4,9 +4,11 @@ mod bench;
 mod environment;
 mod export;
 mod health;
+mod output;
 mod pull;
 mod serve;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -42,7 +44,8 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("polyhead: {}", Causes(error.as_ref()));
+            // Where it cannot be said, the status still tells.
+            let _ = writeln!(std::io::stderr(), "polyhead: {}", Causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -15,3 +15,4 @@ mod server;
 mod shutdown;
 mod site;
 mod start;
+mod streams;
