@@ -8,12 +8,12 @@ mod embed;
 mod environment;
 mod export;
 mod health;
+mod output;
 mod pull;
 mod serve;
 mod texts;
 mod train;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -55,16 +55,8 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("polyhead: {}", Causes(error.as_ref()));
+            output::say(format_args!("polyhead: {}", Causes(error.as_ref())));
             ExitCode::FAILURE
         }
     }
-}
-
-/// What a pipe's reader does not wait for any more, as `head` does not, is no error.
-fn unless_nobody_reads(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
-    outcome.or_else(|error| match error.downcast_ref::<io::Error>() {
-        Some(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error),
-    })
 }

@@ -6,8 +6,8 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use crate::cli::client::{self, Client, Server};
+use crate::cli::output::unless_nobody_reads;
 use crate::cli::texts::{Batch, Source};
-use crate::cli::unless_nobody_reads;
 
 /// Classify texts by a running server, one a line.
 ///

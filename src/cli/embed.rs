@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::client::{Client, Server};
+use crate::cli::output::unless_nobody_reads;
 use crate::cli::texts::{Batch, Source};
-use crate::cli::unless_nobody_reads;
 
 /// Embed texts by a running server, one a line.
 #[derive(Debug, clap::Args)]

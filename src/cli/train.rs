@@ -5,15 +5,15 @@ mod interrupt;
 mod report;
 mod sse;
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::cli::client::Server;
+use crate::cli::output::{print, say};
 use crate::cli::texts::input;
-use crate::cli::unless_nobody_reads;
 
 use self::follow::follow;
 use self::report::report;
@@ -82,15 +82,15 @@ impl Train {
         let media_type = media_type(&mut file).context("cannot read the examples")?;
         let job = client.upload("/train", self.query(), media_type, &mut file)?;
         let id = job["id"].as_str().context("the server's answer is not a job")?;
-        eprintln!("job {id}: {} examples", job["examples"]);
+        say(format_args!("job {id}: {} examples", job["examples"]));
         tell_skipped(&job["skipped"]);
         if self.no_follow && !self.follow {
-            return print(&format!("{id}\n"));
+            return print(format_args!("{id}\n"));
         }
         let bar = follow::Bar::new();
         interrupt::explain(client.server(), id, &bar)?;
         let job = follow(&client, id, &bar)?;
-        print(&report(&job))?;
+        print(report(&job))?;
         match job["state"].as_str() {
             Some("succeeded") => Ok(()),
             state => {
@@ -125,10 +125,6 @@ impl Train {
     }
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
-    unless_nobody_reads(io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from))
-}
-
 /// NDJSON starts with a brace, which no header of a CSV file does.
 fn media_type(file: &mut impl BufRead) -> std::io::Result<&'static str> {
     let start = file.fill_buf()?;
@@ -138,12 +134,12 @@ fn media_type(file: &mut impl BufRead) -> std::io::Result<&'static str> {
 
 fn tell_skipped(skipped: &Value) {
     let Some(rows) = skipped["rows"].as_array() else { return };
-    eprintln!("{} rows were skipped:", skipped["count"]);
+    say(format_args!("{} rows were skipped:", skipped["count"]));
     for row in rows.iter().take(MOST_SHOWN) {
-        eprintln!("  line {}: {}", row["line"], row["detail"].as_str().unwrap_or_default());
+        say(format_args!("  line {}: {}", row["line"], row["detail"].as_str().unwrap_or_default()));
     }
     if skipped["count"].as_u64().is_some_and(|count| count > MOST_SHOWN as u64) {
-        eprintln!("  and others");
+        say("  and others");
     }
 }
 

@@ -9,8 +9,8 @@ use crate::encoder::LoadError;
 use crate::encoder::fingerprint::Identity;
 use crate::encoder::folder::{ModelFolder, Overrides, Weights};
 use crate::encoder::form::{Candidates, Stock};
-use crate::encoder::session::{OUTPUTS, SessionOptions};
-use crate::encoder::tokenizer::Tokenizer;
+use crate::encoder::session::{OUTPUTS, SessionError, SessionOptions};
+use crate::encoder::tokenizer::{self, Tokenizer};
 use crate::kernel::{FusedEncoder, Instructions};
 use crate::onnx::bert::weights::BertWeights;
 use crate::onnx::{self, ExportOptions, ExportPrecision, GraphPrecision, OnnxError};
@@ -51,7 +51,8 @@ impl Model {
         {
             return Err(LoadError::Vocabulary {
                 model: spec.name.clone(),
-                tokenizer: tokenizer.vocabulary_size(),
+                file: tokenizer::file_in(&folder.path),
+                highest: tokenizer.vocabulary_size() - 1,
                 vocabulary,
             });
         }
@@ -75,6 +76,12 @@ impl Model {
             fingerprint,
         };
         Ok((model, candidates))
+    }
+
+    /// Why its graph could not be opened or run.
+    pub fn failed(&self, source: SessionError) -> LoadError {
+        let file = self.folder.weights.path().to_owned();
+        LoadError::Session { model: self.name.clone(), file, source: source.into() }
     }
 
     /// How a worker opens its graph.

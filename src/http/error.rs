@@ -186,7 +186,7 @@ impl From<EncodeError> for Problem {
             }
             EncodeError::DeadlineExceeded { allowed } => Problem::timed_out(allowed),
             EncodeError::Stopped => Problem::unavailable("draining", detail),
-            EncodeError::Inference => Problem::internal(&detail),
+            EncodeError::Inference | EncodeError::NotFinite => Problem::internal(&detail),
         }
     }
 }

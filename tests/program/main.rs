@@ -17,3 +17,4 @@ mod server;
 mod shutdown;
 mod site;
 mod start;
+mod streams;

@@ -36,7 +36,11 @@ impl Server {
 
     /// Waits until the server listens, no longer.
     pub fn listening(command: &mut Command) -> Server {
-        let process = Process::spawn(command);
+        Server::of(Process::spawn(command))
+    }
+
+    /// The server that a process is, once it listens.
+    pub fn of(process: Process) -> Server {
         let Some(line) = process.stdout.line_with("listening on ") else {
             panic!("the server ended: {:#?}", process.ended());
         };

@@ -2,6 +2,7 @@
 
 mod app;
 mod classify;
+mod damage;
 mod deadlines;
 mod durability;
 mod early_answers;

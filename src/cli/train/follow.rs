@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::sse::{Event, Events};
 use crate::cli::client::{Client, Refusal};
+use crate::cli::output::say;
 
 /// How often in a row to come back to a server that does not answer.
 const RETRIES: usize = 30;
@@ -101,7 +102,7 @@ impl Bar {
 
     fn say(&self, what: &str) {
         if self.lines {
-            eprintln!("{what}");
+            say(what);
         } else {
             self.bar.set_message(what.to_owned());
         }

@@ -8,6 +8,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::follow::Bar;
+use crate::cli::output::say;
 
 /// From now on Ctrl-C ends the program with a word on the job, and the status by which shells tell
 /// that a program was interrupted.
@@ -27,7 +28,7 @@ pub fn explain(server: &str, job: &str, bar: &Bar) -> anyhow::Result<()> {
     thread::spawn(move || {
         if runtime.block_on(interrupt.recv()).is_some() {
             bar.clear();
-            eprintln!("{message}");
+            say(message);
             exit(128 + SignalKind::interrupt().as_raw_value());
         }
     });
