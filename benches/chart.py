@@ -24,6 +24,10 @@ LEGEND = [
 ]
 
 
+LOSSY = 0.99
+"""Below this cosine to fp32, embeddings are no longer the same ones: the bar says so."""
+
+
 def bars(results: dict) -> list[tuple[str, str, list[float]]]:
     """Label, kind and samples of each bar, the fastest first."""
     rounds = results["rounds_of"]
@@ -39,7 +43,10 @@ def bars(results: dict) -> list[tuple[str, str, list[float]]]:
         )
         for precision, shapes in rounds["http"].items()
     ]
-    found += [(name, "peer", values) for name, values in rounds["peers"].items()]
+    for name, values in rounds["peers"].items():
+        cosine = rounds["peers_cosine_to_fp32"].get(name, {"min": 1.0})["min"]
+        label = name if cosine >= LOSSY else f"{name} (cosine {cosine:.3f})"
+        found.append((label, "peer", values))
     return sorted(found, key=lambda bar: -statistics.median(bar[2]))
 
 

@@ -15,12 +15,16 @@ use crate::encoder::folder::Overrides;
 use crate::encoder::session::Runtime;
 use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec, Models};
 use crate::heads::live::{LiveHeads, LiveTask};
+use crate::heads::zero_shot::LabelCache;
 use crate::heads::{HeadVersion, InitialSeed, VersionError};
 use crate::http::{self, AppState, Parts, gate, listener};
 use crate::metrics::Metrics;
 use crate::readiness::{Phase, Readiness};
 use crate::store::{Store, StoreError, StoredVersion};
 use crate::training::worker::Trainer;
+
+/// Label sets of the largest size whose embeddings are kept.
+const LABEL_SETS_KEPT: usize = 4;
 
 /// How long the store may take to close after the grace time.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -88,7 +92,7 @@ impl Listening {
     pub async fn load(self, shutdown: &CancellationToken) -> Result<App, AppError> {
         let config = &self.config;
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(&config.store.url).await?;
+        let store = Store::open(&config.store.url).await?.keeping_texts(config.store.texts);
         let (engine, runtime) = start_engine(config, &metrics, shutdown).await?;
         let encoders = engine.encoders().clone();
         let heads = Arc::new(LiveHeads::new(Arc::clone(&metrics)));
@@ -107,6 +111,7 @@ impl Listening {
             config: self.config.clone(),
             encoders,
             heads,
+            labels: LabelCache::new(LABEL_SETS_KEPT * config.limits.labels_per_task.get()),
             store,
             trainer,
             metrics,

@@ -1,11 +1,18 @@
-//! The command line: `serve`, `pull`, `export`, `bench`, `health`.
+//! The command line: `serve`, `pull`, `export`, `bench`, `health`, and a server's clients `train`,
+//! `classify` and `embed`.
 
 mod bench;
+mod classify;
+mod client;
+mod embed;
 mod environment;
 mod export;
 mod health;
+mod output;
 mod pull;
 mod serve;
+mod texts;
+mod train;
 
 use std::process::ExitCode;
 
@@ -28,6 +35,9 @@ enum Command {
     Export(export::Export),
     Bench(bench::Bench),
     Health(health::Health),
+    Train(Box<train::Train>),
+    Classify(classify::Classify),
+    Embed(embed::Embed),
 }
 
 /// Runs the program; an error is one line on stderr and status 1.
@@ -38,11 +48,14 @@ pub fn run() -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Bench(bench) => bench.run(),
         Command::Health(health) => health.run(),
+        Command::Train(train) => train.run(),
+        Command::Classify(classify) => classify.run(),
+        Command::Embed(embed) => embed.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("polyhead: {}", Causes(error.as_ref()));
+            output::say(format_args!("polyhead: {}", Causes(error.as_ref())));
             ExitCode::FAILURE
         }
     }

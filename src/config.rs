@@ -135,6 +135,8 @@ pub struct LimitsConfig {
 pub struct StoreConfig {
     /// Where head versions, jobs and examples are kept.
     pub url: String,
+    /// Whether the texts of examples are kept, or their embeddings and hashes alone.
+    pub texts: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -225,6 +227,9 @@ pub struct TaskConfig {
     /// At least two once loaded, in the order of the head's output units.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// The least probability, 0 to 1, at which `/classify` gives a label; a request may say another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
 }
 
 impl Config {
@@ -285,6 +290,7 @@ impl Default for Config {
                         labels: ["Finance", "Entertainment", "Technology"]
                             .map(str::to_owned)
                             .into(),
+                        threshold: None,
                     },
                 ),
                 (
@@ -292,6 +298,7 @@ impl Default for Config {
                     TaskConfig {
                         model: None,
                         labels: ["Negative", "Positive"].map(str::to_owned).into(),
+                        threshold: None,
                     },
                 ),
             ]),
@@ -356,7 +363,7 @@ impl Default for LimitsConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { url: "sqlite://data/polyhead.db".to_owned() }
+        Self { url: "sqlite://data/polyhead.db".to_owned(), texts: true }
     }
 }
 

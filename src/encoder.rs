@@ -12,6 +12,7 @@ pub mod batch;
 mod batcher;
 mod deadline;
 mod error;
+mod fingerprint;
 pub mod folder;
 mod form;
 mod info;
@@ -221,7 +222,9 @@ impl Encoder {
         // clients are busy, nor for limits that are meant for them.
         let mut admission = match options.class {
             Class::Training => None,
-            Class::Interactive | Class::Bulk => Some(self.batcher.admit(estimate)?),
+            class @ (Class::Interactive | Class::Bulk) => {
+                Some(self.batcher.admit(class, estimate)?)
+            }
         };
         let sentences = self.tokenize(texts, options).await?;
         let tokens = sentences.iter().map(Vec::len).sum();

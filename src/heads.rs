@@ -3,6 +3,7 @@
 pub mod head;
 pub mod live;
 pub mod task;
+pub mod zero_shot;
 
 use sha2::{Digest, Sha256};
 
@@ -63,7 +64,7 @@ impl HeadVersion {
 
     /// A version as the store keeps it.
     pub fn restored(stored: StoredVersion) -> Result<HeadVersion, VersionError> {
-        let StoredVersion { info, weights } = stored;
+        let StoredVersion { info, weights, .. } = stored;
         match Head::from_bytes(&weights) {
             Ok(head) => Ok(HeadVersion::published(info, head)),
             Err(source) => Err(VersionError { task: info.task, version: info.version, source }),

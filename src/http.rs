@@ -5,6 +5,7 @@ pub mod classify;
 pub mod deadline;
 pub mod embed;
 pub mod error;
+pub mod examples;
 pub mod gate;
 pub mod heads;
 pub mod health;
@@ -30,6 +31,7 @@ use tracing::Instrument;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::heads::live::LiveHeads;
+use crate::heads::zero_shot::LabelCache;
 use crate::http::error::Problem;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -45,6 +47,8 @@ pub struct Parts {
     pub config: Config,
     pub encoders: BTreeMap<String, Arc<Encoder>>,
     pub heads: Arc<LiveHeads>,
+    /// Embeddings of labels that requests brought along.
+    pub labels: LabelCache,
     pub store: Store,
     pub trainer: Trainer,
     pub metrics: Arc<Metrics>,
@@ -85,6 +89,10 @@ pub fn router(state: AppState) -> Router {
         .route("/classify", post(classify::classify))
         .route("/heads", get(heads::list))
         .route("/heads/{task}", get(heads::show).put(heads::put).delete(heads::delete))
+        .route("/heads/{task}/promote", post(heads::promote))
+        .route("/heads/{task}/rollback", post(heads::roll_back))
+        .route("/heads/{task}/weights", get(heads::export).put(heads::import))
+        .route("/examples", get(examples::list).delete(examples::delete))
         .route("/train", get(train::list).post(train::submit))
         .route("/train/{id}", get(train::show).delete(train::cancel))
         .route("/train/{id}/events", get(train::events))

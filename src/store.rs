@@ -5,11 +5,16 @@
 //! step for the caller is one transaction here, durable when the method returns. Texts and labels
 //! are never logged and never part of an error.
 
+mod embeddings;
 mod error;
 mod examples;
 #[cfg(test)]
 mod fixtures;
 mod jobs;
+mod live_versions;
+mod memory;
+#[cfg(test)]
+mod migrations;
 mod outcome;
 mod queue;
 mod sqlite;
@@ -20,17 +25,22 @@ use std::fs::File;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sqlx::any::AnyPoolOptions;
-use sqlx::{Any, AnyPool, Connection, Transaction};
+use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::{Any, AnyPool, Connection, Row, Transaction};
 
 pub use error::StoreError;
+pub use examples::{ExampleQuery, ExampleSelection, ListedExample};
 pub use jobs::{JobCounts, JobQuery};
-pub use queue::{Cancellation, Recovered};
+pub use memory::StoredExample;
+pub use outcome::Outcome;
+pub use queue::{Cancellation, MOST_ATTEMPTS, Recovered};
 pub use tasks::TaskChange;
 pub use versions::{NewVersion, StoredVersion, VersionInfo};
 
 use error::During;
 use sqlite::DatabaseFile;
+
+use crate::training::text_hash::TextHash;
 
 /// A handle on the durable state; clones share it.
 #[derive(Clone, Debug)]
@@ -39,6 +49,8 @@ pub struct Store {
     /// A single connection on SQLite, where only one may write: writers queue for it fairly instead
     /// of polling a locked file.
     writes: AnyPool,
+    /// Whether the texts of examples are kept.
+    texts: bool,
     /// Makes this process the file's only one. The system lets go of it however the process ends.
     _lock: Arc<File>,
 }
@@ -67,8 +79,14 @@ impl Store {
         Ok(Self {
             reads: file.pool(AnyPoolOptions::new().max_connections(READERS), sqlite::READ)?,
             writes: file.pool(AnyPoolOptions::new().max_connections(1), sqlite::WRITE)?,
+            texts: true,
             _lock: Arc::new(file.into_lock()),
         })
+    }
+
+    /// Whether jobs that end from now on leave the texts of their examples, or only their hashes.
+    pub fn keeping_texts(self, texts: bool) -> Self {
+        Self { texts, ..self }
     }
 
     /// Waits for the operations under way, then closes all connections; later operations fail. The
@@ -102,6 +120,12 @@ fn placeholders(rows: usize, columns: usize) -> String {
         format!("({})", numbers.collect::<Vec<_>>().join(", "))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads the column `sha256`.
+fn hash_of(row: &AnyRow) -> Result<TextHash, StoreError> {
+    let hash: &str = row.try_get("sha256").during("read the hash of a text")?;
+    hash.parse().map_err(|e| StoreError::corrupt("the hash of a text", e))
 }
 
 /// PostgreSQL's `TEXT` cannot hold U+0000, so no store takes it.

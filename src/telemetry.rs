@@ -76,6 +76,9 @@ where
     let builder = tracing_subscriber::fmt()
         .with_env_filter(log.level.to_env_filter())
         .with_ansi(colours)
+        // It would tell standard error that standard error cannot be written, and panic there: a full
+        // disk, or the end of whoever reads the log, is no reason to answer no more requests.
+        .log_internal_errors(false)
         .with_writer(writer);
     match log.format {
         LogFormat::Text => Box::new(builder.finish()),

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-use crate::cli::environment;
+use crate::cli::{environment, output};
 use crate::config::{self, Config, Precision};
 use crate::encoder::session::Runtime;
 
@@ -81,11 +81,10 @@ impl Bench {
             models,
         };
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            output::print(format_args!("{}\n", serde_json::to_string_pretty(&report)?))
         } else {
-            print!("{}", table::Tables(&report));
+            output::print(table::Tables(&report))
         }
-        Ok(())
     }
 }
 

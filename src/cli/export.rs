@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::cli::output::print;
 use crate::encoder::folder::{ModelFolder, Overrides, Pooling, Weights};
 use crate::onnx::{ExportOptions, ExportPrecision, export_bert};
 
@@ -51,15 +52,15 @@ impl Export {
             .with_context(|| format!("cannot export {}", weights.display()))?;
         write_whole(&output, &graph)
             .with_context(|| format!("cannot write {}", output.display()))?;
-        println!(
-            "{}: {} bytes, {}, {} pooling, normalized: {}",
+        print(format_args!(
+            "{}: {} bytes, {}, {} pooling, normalized: {}
+",
             output.display(),
             graph.len(),
             self.precision.as_str(),
             pooling.as_str(),
             folder.normalize
-        );
-        Ok(())
+        ))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::output;
 use crate::hub::{self, Endpoint, Hub, PullRequest, RepoId, Revision, Token};
 
 /// Fetch a model from the Hugging Face Hub; an interrupted transfer resumes when run again.
@@ -36,11 +37,11 @@ impl Pull {
         let pulled = hub.pull(&request, &mut *hub::on_stderr())?;
         let folder = pulled.folder.display();
         let done = if pulled.already_there { "is there already" } else { "is complete" };
-        println!("{folder} {done} (revision {}, {})", pulled.commit, pulled.weights);
-        println!(
-            "to serve it, add to config.toml:\n\n[models.{}]\npath = {folder:?}",
+        output::print(format_args!(
+            "{folder} {done} (revision {}, {})\nto serve it, add to config.toml:\n\n[models.{}]\npath = {folder:?}\n",
+            pulled.commit,
+            pulled.weights,
             request.repo.name()
-        );
-        Ok(())
+        ))
     }
 }

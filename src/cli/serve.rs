@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::app::{AppError, Listening};
-use crate::cli::environment;
+use crate::cli::{environment, output};
 use crate::config::{self, Config};
 use crate::{shutdown, telemetry};
 
@@ -38,7 +38,8 @@ impl Serve {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
     let listening = Listening::bind(config).await?;
-    println!("listening on http://{}", listening.address());
+    // The log tells it too: a server whose standard output nobody takes serves all the same.
+    let _ = output::print(format_args!("listening on http://{}\n", listening.address()));
     let app = match listening.load(&shutdown).await {
         Err(AppError::Interrupted) => return Ok(()),
         loaded => loaded?,

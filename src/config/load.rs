@@ -194,6 +194,7 @@ fn plain(expected: &str) -> String {
     match expected {
         "usize" => "a whole number of at least 0".to_owned(),
         "a nonzero usize" => "a whole number of at least 1".to_owned(),
+        "f32" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a string" | "path string" => "text in quotes".to_owned(),
         "a sequence" => "an array of texts".to_owned(),

@@ -174,6 +174,10 @@ fn tasks(config: &Config) -> Vec<Violation> {
         {
             violations.push(dangling(key.child("model"), model, config));
         }
+        if let Some(threshold) = task.threshold.filter(|it| !(0.0..=1.0).contains(it)) {
+            let message = format!("found {threshold}, allowed: 0 to 1");
+            violations.push(Violation::at(key.child("threshold"), message));
+        }
         if let Err(error) = check_labels(&task.labels, &limits) {
             violations.push(Violation {
                 key: key.child("labels"),

@@ -65,6 +65,7 @@ fn every_key() -> Table {
     let topic = TaskConfig {
         model: Some("minilm".to_owned()),
         labels: ["Finance", "Entertainment", "Technology"].map(str::to_owned).into(),
+        threshold: Some(0.5),
     };
     let mut config = Config::default();
     config.models.insert("minilm".to_owned(), minilm);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::encoder::micro_batch::MicroBatch;
 use crate::encoder::pace::Pace;
 use crate::encoder::request::Request;
-use crate::encoder::{EncodeError, EngineSettings};
+use crate::encoder::{Class, EncodeError, EngineSettings};
 
 /// Other requests that are looked at to fill up one micro-batch.
 const FILL_CANDIDATES: usize = 64;
@@ -25,6 +25,10 @@ const FILL_CANDIDATES: usize = 64;
 /// Tokens that are not split up further: about as many as take as long to compute as the weights
 /// take to be read, so that half of them would hardly be done sooner.
 const LEAST_TOKENS: usize = 64;
+
+/// This part of the queue is left to interactive requests: that they overtake others is worth
+/// nothing where others fill the queue and they are not let in.
+const INTERACTIVE_SHARE: usize = 16;
 
 /// Micro-batches of better classes that a class lets pass before it has one of its own.
 const PATIENCE: usize = 16;
@@ -39,7 +43,7 @@ pub(crate) struct Batcher {
 
 #[derive(Default)]
 struct State {
-    /// By [`Class`](crate::encoder::Class), the best one first.
+    /// By [`Class`], the best one first.
     classes: [WaitingClass; 3],
     /// Tokens of the micro-batches in work.
     running: usize,
@@ -58,6 +62,7 @@ struct WaitingClass {
 /// Tokens that a request may hold in the queue; gives them back when dropped.
 pub(crate) struct Admission {
     batcher: Arc<Batcher>,
+    class: Class,
     tokens: usize,
 }
 
@@ -65,7 +70,7 @@ impl Admission {
     /// Corrects an estimate once the true number of tokens is known.
     pub fn correct_to(&mut self, tokens: usize) -> Result<(), EncodeError> {
         match tokens.checked_sub(self.tokens) {
-            Some(more) => self.batcher.take_tokens(more)?,
+            Some(more) => self.batcher.take_tokens(more, self.batcher.room(self.class, tokens))?,
             None => self.batcher.give_tokens(self.tokens - tokens),
         }
         self.tokens = tokens;
@@ -87,16 +92,33 @@ impl Batcher {
     }
 
     /// Admits a request of about so many `tokens`, or refuses it at once.
-    pub fn admit(self: &Arc<Self>, tokens: usize) -> Result<Admission, EncodeError> {
+    pub fn admit(self: &Arc<Self>, class: Class, tokens: usize) -> Result<Admission, EncodeError> {
         // An estimate may be above what the request will have once it is truncated.
-        let tokens = tokens.min(self.settings.queue_tokens);
-        self.take_tokens(tokens)?;
-        Ok(Admission { batcher: Arc::clone(self), tokens })
+        let tokens = tokens.min(self.settings.queue_tokens - self.reserve());
+        self.take_tokens(tokens, self.room(class, tokens))?;
+        Ok(Admission { batcher: Arc::clone(self), class, tokens })
     }
 
-    fn take_tokens(&self, tokens: usize) -> Result<(), EncodeError> {
+    /// Tokens that only small interactive requests may take up.
+    fn reserve(&self) -> usize {
+        self.settings.queue_tokens / INTERACTIVE_SHARE
+    }
+
+    /// How far the queue may be filled by a request of so many tokens.
+    fn room(&self, class: Class, tokens: usize) -> usize {
+        let (capacity, reserve) = (self.settings.queue_tokens, self.reserve());
+        match class {
+            Class::Interactive if tokens <= reserve => capacity,
+            // One that is larger than the rest of the queue is let in where there is no other.
+            _ => (capacity - reserve).max(tokens),
+        }
+    }
+
+    /// Takes up more of the queue, which may be filled up to `room`.
+    fn take_tokens(&self, tokens: usize, room: usize) -> Result<(), EncodeError> {
         let capacity = self.settings.queue_tokens;
-        let fits = |admitted: usize| Some(admitted + tokens).filter(|&sum| sum <= capacity);
+        let room = room.min(capacity);
+        let fits = |admitted: usize| Some(admitted + tokens).filter(|&sum| sum <= room);
         match self.admitted.try_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(()),
             Err(_) => Err(EncodeError::QueueFull { capacity }),

@@ -39,6 +39,8 @@ pub enum EncodeError {
     DeadlineExceeded { allowed: Duration },
     #[error("the model failed")]
     Inference,
+    #[error("the model made an embedding that is no finite numbers")]
+    NotFinite,
     #[error("the encoder has stopped")]
     Stopped,
 }
@@ -50,14 +52,24 @@ pub enum LoadError {
     Folder { model: String, source: FolderError },
     #[error("model {model}: {source}")]
     Tokenizer { model: String, source: TokenizerError },
-    #[error("model {model}: the tokenizer has {tokenizer} entries, the weights only {vocabulary}")]
-    Vocabulary { model: String, tokenizer: usize, vocabulary: usize },
+    #[error(
+        "model {model}: {} has ids up to {highest}, but config.json beside it allows for {vocabulary} of them (`vocab_size`)",
+        file.display()
+    )]
+    Vocabulary { model: String, file: PathBuf, highest: usize, vocabulary: usize },
+    #[error("model {model}: {} cannot tokenise plain text: {source}", file.display())]
+    NoTokens { model: String, file: PathBuf, source: TokenizerError },
     #[error("model {model}: cannot use {}: {source}", file.display())]
     Graph { model: String, file: PathBuf, source: OnnxError },
     #[error(transparent)]
     Runtime(#[from] SessionError),
-    #[error("model {model}: {source}")]
-    Session { model: String, source: SessionError },
+    #[error("model {model}: cannot run {}: {source}", file.display())]
+    Session { model: String, file: PathBuf, source: Box<SessionError> },
+    #[error(
+        "model {model}: {} fails on a sentence of {tokens} tokens with ids up to {highest}, which its tokenizer.json and config.json allow: {source}",
+        file.display()
+    )]
+    Limits { model: String, file: PathBuf, tokens: usize, highest: u32, source: Box<SessionError> },
     #[error(
         "model {0}: its folder has no 1_Pooling/config.json; set `pooling` to \"mean\" or \"cls\""
     )]

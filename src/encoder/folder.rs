@@ -102,6 +102,11 @@ pub enum FolderError {
         "max_seq_length {asked} is more than the {positions} positions of the model in {}", path.display()
     )]
     TooLong { path: PathBuf, asked: usize, positions: usize },
+    #[error(
+        "{} has `pad_token_id` {id}, but `vocab_size` {vocabulary} allows for ids below it only",
+        path.display()
+    )]
+    PadToken { path: PathBuf, id: u32, vocabulary: usize },
 }
 
 impl ModelFolder {
@@ -115,6 +120,11 @@ impl ModelFolder {
             return Err(FolderError::Missing(path.to_owned()));
         }
         let config: TransformerConfig = required(path.join("config.json"))?;
+        let pad_token_id = config.pad_token_id.unwrap_or(0);
+        if let Some(vocabulary) = config.vocab_size.filter(|&size| pad_token_id as usize >= size) {
+            let path = path.join("config.json");
+            return Err(FolderError::PadToken { path, id: pad_token_id, vocabulary });
+        }
         let pooling = match overrides.pooling {
             Some(pooling) => Some(pooling),
             None => pooling_of(path)?,
@@ -129,7 +139,7 @@ impl ModelFolder {
             pooling,
             normalize,
             max_seq_length: max_seq_length(path, &config, overrides.max_seq_length)?,
-            pad_token_id: config.pad_token_id.unwrap_or(0),
+            pad_token_id,
             vocab_size: config.vocab_size,
             prompts: prompts(path)?,
         })
@@ -379,6 +389,11 @@ mod tests {
         let long = ("sentence_bert_config.json", r#"{"max_seq_length": 65}"#);
         let too_long = open(&folder(&[("model.onnx", ""), long])).unwrap_err();
         assert!(too_long.to_string().contains("65 is more than the 64 positions"), "{too_long}");
+
+        let padded = r#"{"max_position_embeddings": 64, "vocab_size": 9, "pad_token_id": 9}"#;
+        let pad = open(&folder(&[("model.onnx", ""), ("config.json", padded)])).unwrap_err();
+        let told = "config.json has `pad_token_id` 9, but `vocab_size` 9 allows";
+        assert!(pad.to_string().contains(told), "{pad}");
 
         let broken = open(&folder(&[("model.onnx", ""), ("modules.json", "{")])).unwrap_err();
         assert!(broken.to_string().contains("modules.json is not valid"), "{broken}");

@@ -103,8 +103,7 @@ impl Form {
     }
 
     fn open_one(&self, runtime: &Runtime, model: &Model) -> Result<Session, LoadError> {
-        let failed = |source| LoadError::Session { model: model.name.clone(), source };
-        let mut sessions = self.open(runtime, model, 1).map_err(failed)?;
+        let mut sessions = self.open(runtime, model, 1).map_err(|source| model.failed(source))?;
         Ok(sessions.pop().expect("one session was opened"))
     }
 }
@@ -121,7 +120,7 @@ impl Candidates {
             Candidates::Stock(stock, reason) => return Ok((Form::Stock(stock), Some(reason))),
             Candidates::Either(fused, stock) => (Form::Fused(fused), Form::Stock(stock)),
         };
-        let failed = |source| LoadError::Session { model: model.name.clone(), source };
+        let failed = |source| model.failed(source);
         let mut reference = stock.open_one(runtime, model)?;
         // With `provider = "auto"`, this is where CUDA shows whether it works.
         if model.provider == Provider::Auto && reference.device() == Device::Cuda {

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::config::{Precision, Provider};
 use crate::encoder::LoadError;
+use crate::encoder::fingerprint::Identity;
 use crate::encoder::folder::{ModelFolder, Overrides, Weights};
 use crate::encoder::form::{Candidates, Stock};
-use crate::encoder::session::{OUTPUTS, SessionOptions};
-use crate::encoder::tokenizer::Tokenizer;
+use crate::encoder::session::{OUTPUTS, SessionError, SessionOptions};
+use crate::encoder::tokenizer::{self, Tokenizer};
 use crate::kernel::{FusedEncoder, Instructions};
 use crate::onnx::bert::weights::BertWeights;
 use crate::onnx::{self, ExportOptions, ExportPrecision, GraphPrecision, OnnxError};
@@ -34,7 +34,7 @@ pub(crate) struct Model {
     /// Whether the configuration wants vectors that are not normalised.
     pub wants_raw: bool,
     pub provider: Provider,
-    /// SHA-256, in hex, of all that an embedding depends on.
+    /// See [`Identity::fingerprint`].
     pub fingerprint: String,
 }
 
@@ -51,12 +51,21 @@ impl Model {
         {
             return Err(LoadError::Vocabulary {
                 model: spec.name.clone(),
-                tokenizer: tokenizer.vocabulary_size(),
+                file: tokenizer::file_in(&folder.path),
+                highest: tokenizer.vocabulary_size() - 1,
                 vocabulary,
             });
         }
         let weights = read(folder.weights.path())?;
-        let fingerprint = fingerprint(&weights, &folder)?;
+        let fingerprint = Identity {
+            weights: &weights,
+            tokenizer: &read(&folder.path.join("tokenizer.json"))?,
+            config: &read(&folder.path.join("config.json"))?,
+            pooling: folder.pooling,
+            normalize: folder.normalize,
+            max_seq_length: folder.max_seq_length,
+        }
+        .fingerprint();
         let candidates = candidates(spec, &folder, weights)?;
         let model = Model {
             name: spec.name.clone(),
@@ -67,6 +76,12 @@ impl Model {
             fingerprint,
         };
         Ok((model, candidates))
+    }
+
+    /// Why its graph could not be opened or run.
+    pub fn failed(&self, source: SessionError) -> LoadError {
+        let file = self.folder.weights.path().to_owned();
+        LoadError::Session { model: self.name.clone(), file, source: source.into() }
     }
 
     /// How a worker opens its graph.
@@ -202,15 +217,6 @@ fn check_precision(
         file: weights.path().to_owned(),
         found,
     })
-}
-
-fn fingerprint(weights: &[u8], folder: &ModelFolder) -> Result<String, LoadError> {
-    let settings = format!("{:?} {} {}", folder.pooling, folder.normalize, folder.max_seq_length);
-    let mut hasher = Sha256::new();
-    hasher.update(weights);
-    hasher.update(read(&folder.path.join("tokenizer.json"))?);
-    hasher.update(settings);
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

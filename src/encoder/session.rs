@@ -102,6 +102,10 @@ pub enum SessionError {
         "the graph's output has the shape {found:?} for {sentences} sentences of at most {tokens} tokens"
     )]
     OutputShape { found: Vec<i64>, sentences: usize, tokens: usize },
+    #[error("the graph's embeddings do not have one width: {now} here, {before} before")]
+    Width { before: usize, now: usize },
+    #[error("its embeddings are zero, or no finite numbers: the weights are damaged")]
+    Meaningless,
 }
 
 /// ONNX Runtime's library, loaded; one per process.
@@ -200,6 +204,8 @@ pub struct Session {
     output: String,
     device: Device,
     feed: Feed,
+    /// Of the first output: callers count on that of the others.
+    width: Option<usize>,
 }
 
 impl Session {
@@ -252,7 +258,7 @@ impl Session {
         let output = choose_output(&inner)?;
         let selected = OutputSelector::no_default().with(&output);
         let run_options = RunOptions::new()?.with_outputs(selected);
-        Ok(Session { inner, run_options, output, device, feed })
+        Ok(Session { inner, run_options, output, device, feed, width: None })
     }
 
     pub fn device(&self) -> Device {
@@ -279,15 +285,22 @@ impl Session {
         let (shape, values) = outputs[self.output.as_str()].try_extract_tensor::<f32>()?;
         let (sentences, tokens) = (batch.len(), batch.longest());
         let (kind, width) = match **shape {
-            [rows, width] if rows == sentences as i64 => (OutputKind::Pooled, width),
-            [rows, states, width] if rows == sentences as i64 && states == tokens as i64 => {
+            [rows, width] if rows == sentences as i64 && width > 0 => (OutputKind::Pooled, width),
+            [rows, states, width]
+                if rows == sentences as i64 && states == tokens as i64 && width > 0 =>
+            {
                 (OutputKind::TokenStates, width)
             }
             _ => {
                 return Err(SessionError::OutputShape { found: shape.to_vec(), sentences, tokens });
             }
         };
-        Ok(read(Output { kind, width: width as usize, sentences, values }))
+        let width = width as usize;
+        let before = *self.width.get_or_insert(width);
+        if before != width {
+            return Err(SessionError::Width { before, now: width });
+        }
+        Ok(read(Output { kind, width, sentences, values }))
     }
 }
 

@@ -32,7 +32,7 @@ impl Encoder {
         }
         let admission = match class {
             Class::Training => None,
-            Class::Interactive | Class::Bulk => Some(self.batcher.admit(tokens)?),
+            Class::Interactive | Class::Bulk => Some(self.batcher.admit(class, tokens)?),
         };
         let values = self.run(sentences, options).await?;
         drop(admission);

@@ -59,11 +59,14 @@ pub enum TokenizerError {
     #[error("{} is not a valid tokenizer: {cause}", path.display())]
     Invalid { path: PathBuf, cause: String },
     #[error(
-        "the limit of {max_tokens} tokens leaves no room beside {special_tokens} special tokens"
+        "the limit of {max_tokens} tokens leaves no room beside the {special_tokens} special tokens of {}",
+        path.display()
     )]
-    NoRoom { max_tokens: usize, special_tokens: usize },
+    NoRoom { path: PathBuf, max_tokens: usize, special_tokens: usize },
     #[error("the input has at least {tokens} tokens, more than the model's limit of {max_tokens}")]
     TooLong { tokens: usize, max_tokens: usize },
+    #[error("the input has no tokens: nothing of it is left once it is normalised")]
+    Nothing,
     #[error("the tokenizer refused the input: {0}")]
     Refused(String),
 }
@@ -88,6 +91,11 @@ pub fn turns(texts: &[String]) -> Vec<Range<usize>> {
     turns
 }
 
+/// Where a model folder has its tokenizer.
+pub fn file_in(folder: &Path) -> PathBuf {
+    folder.join("tokenizer.json")
+}
+
 impl Tokenizer {
     /// Loads `tokenizer.json` from a model folder.
     ///
@@ -95,7 +103,7 @@ impl Tokenizer {
     /// training run (all-MiniLM-L6-v2 pads to and cuts at 128 although the model takes 256), which
     /// would make short texts slow and long ones wrong.
     pub fn open(folder: &Path, max_tokens: usize) -> Result<Tokenizer, TokenizerError> {
-        let path = folder.join("tokenizer.json");
+        let path = file_in(folder);
         if !path.is_file() {
             return Err(TokenizerError::Missing(path));
         }
@@ -108,9 +116,11 @@ impl Tokenizer {
         let (before, after) = special_tokens(&library).map_err(invalid)?;
         let special_tokens = before.len() + after.len();
         if max_tokens <= special_tokens {
-            return Err(TokenizerError::NoRoom { max_tokens, special_tokens });
+            return Err(TokenizerError::NoRoom { path, max_tokens, special_tokens });
         }
-        let vocabulary_size = library.get_vocab_size(true);
+        let vocabulary = library.get_vocab(true);
+        let ids = vocabulary.values().chain(&before).chain(&after);
+        let vocabulary_size = ids.max().map_or(0, |&highest| highest as usize + 1);
         let pipeline = match word_piece(&library) {
             Ok(word_piece) => Pipeline::WordPiece(Box::new(word_piece)),
             Err(why) => {
@@ -121,7 +131,8 @@ impl Tokenizer {
         Ok(Tokenizer { pipeline, max_tokens, vocabulary_size, before, after })
     }
 
-    /// The number of entries of the vocabulary, added tokens included.
+    /// One more than the greatest id that there is, those of added tokens included. Ids may be left
+    /// out, so that the vocabulary may have fewer entries.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary_size
     }
@@ -146,7 +157,8 @@ impl Tokenizer {
     /// Tokenises one text.
     ///
     /// # Errors
-    /// [`TokenizerError::TooLong`] with [`Truncation::Refuse`].
+    /// [`TokenizerError::TooLong`] with [`Truncation::Refuse`]; [`TokenizerError::Nothing`] where
+    /// not even a special token is there to be encoded.
     pub fn encode(&self, text: &str, truncation: Truncation) -> Result<Tokens, TokenizerError> {
         let special_tokens = self.before.len() + self.after.len();
         let room = self.max_tokens - special_tokens;
@@ -163,7 +175,11 @@ impl Tokenizer {
                 return Err(TokenizerError::TooLong { tokens, max_tokens: self.max_tokens });
             }
         };
-        Ok(Tokens { ids: [&self.before, kept, &self.after].concat(), truncated })
+        let ids = [&self.before, kept, &self.after].concat();
+        if ids.is_empty() {
+            return Err(TokenizerError::Nothing);
+        }
+        Ok(Tokens { ids, truncated })
     }
 
     /// Tokenises a text, or so much of its kept end that what is left out cannot change the first

@@ -14,7 +14,7 @@ use crate::encoder::form::Form;
 use crate::encoder::micro_batch::MicroBatch;
 use crate::encoder::model::Model;
 use crate::encoder::session::{Device, OutputKind, Runtime, Session, SessionError};
-use crate::encoder::tokenizer::Truncation;
+use crate::encoder::tokenizer::{self, Truncation};
 use crate::encoder::{EncodeError, LoadError, pooling};
 use crate::metrics::{Metrics, ModelLabel};
 
@@ -55,11 +55,16 @@ pub(crate) fn start(
     let mut workers: Vec<Worker> = (0..count).map(|_| Worker::default()).collect();
     let mut probes = Vec::with_capacity(forms.len());
     for (model, form) in context.models.iter().zip(forms) {
-        let failed = |source| LoadError::Session { model: model.name.clone(), source };
-        let sessions = form.open(&context.runtime, model, count).map_err(failed)?;
+        let sessions =
+            form.open(&context.runtime, model, count).map_err(|source| model.failed(source))?;
         let mut seen = None;
         for (worker, mut session) in workers.iter_mut().zip(sessions) {
-            seen = Some(probe(&mut session, model).map_err(failed)?);
+            let is_first = seen.is_none();
+            seen = Some(probe(&mut session, model)?);
+            // All sessions run the same graph: what one of them can, the others can too.
+            if is_first {
+                reach_limits(&mut session, model)?;
+            }
             worker.sessions.push(session);
         }
         probes.push(seen.expect("there is at least one worker"));
@@ -124,12 +129,22 @@ impl Worker {
             queue_duration.observe(waited.as_secs_f64());
         }
 
+        // Counted beforehand: whoever has an answer finds its tokens there.
+        let (tokens, padded) = (batch.tokens(), batch.padded_tokens());
+        metrics.batch_tokens.get_or_create(&label).observe(padded as f64);
+        metrics.tokens.get_or_create(&label).inc_by(tokens as u64);
+        metrics.padding_tokens.get_or_create(&label).inc_by((padded - tokens) as u64);
+
         self.batch.clear();
         batch.items.iter().for_each(|item| self.batch.push(&item.ids));
         let pooling = model.folder.pooling;
         let delivered = self.sessions[batch.model].run(&self.batch, |output| {
             for (row, item) in batch.items.iter().enumerate() {
-                item.deliver(&output.vector(row, item.ids.len(), pooling));
+                let vector = output.vector(row, item.ids.len(), pooling);
+                match vector.iter().all(|value| value.is_finite()) {
+                    true => item.deliver(&vector),
+                    false => item.fail(EncodeError::NotFinite),
+                }
             }
         });
         if let Err(error) = delivered {
@@ -137,30 +152,63 @@ impl Worker {
             batch.items.iter().for_each(|item| item.fail(EncodeError::Inference));
         }
 
-        let (time, tokens, padded) = (started.elapsed(), batch.tokens(), batch.padded_tokens());
+        let time = started.elapsed();
         context.batcher.finished(batch, time);
         metrics.inference_duration.get_or_create(&label).observe(time.as_secs_f64());
-        metrics.batch_tokens.get_or_create(&label).observe(padded as f64);
-        metrics.tokens.get_or_create(&label).inc_by(tokens as u64);
-        metrics.padding_tokens.get_or_create(&label).inc_by((padded - tokens) as u64);
     }
 }
 
-fn probe(session: &mut Session, model: &Model) -> Result<Probe, SessionError> {
+/// The longest sentence that [`reach_limits`] runs: a table of positions has seldom more, and
+/// attention takes the square of it in memory.
+const LONGEST_TRIAL: usize = 512;
+
+/// Runs the shortest sentence that there can be, and one with the most tokens and the greatest ids
+/// that a request may have. The graph's tables may be smaller than the files beside it say; else only
+/// a user's request would show it.
+fn reach_limits(session: &mut Session, model: &Model) -> Result<(), LoadError> {
+    let padding = model.folder.pad_token_id;
+    let last = model.tokenizer.vocabulary_size().saturating_sub(1);
+    let highest = u32::try_from(last).unwrap_or(u32::MAX).max(padding);
+    let tokens = model.folder.max_seq_length.min(LONGEST_TRIAL);
+    for ids in [vec![padding], vec![highest; tokens]] {
+        let mut batch = RaggedBatch::new();
+        batch.push(&ids);
+        session.run(&batch, |_| ()).map_err(|source| LoadError::Limits {
+            model: model.name.clone(),
+            file: model.folder.weights.path().to_owned(),
+            tokens: ids.len(),
+            highest,
+            source: source.into(),
+        })?;
+    }
+    Ok(())
+}
+
+fn probe(session: &mut Session, model: &Model) -> Result<Probe, LoadError> {
     let mut batch = RaggedBatch::new();
     for text in ["A first forward pass.", "Another one, with other words"] {
-        if let Ok(tokens) = model.tokenizer.encode(text, Truncation::Right) {
-            batch.push(&tokens.ids);
-        }
+        let tokens = model.tokenizer.encode(text, Truncation::Right).map_err(|source| {
+            let file = tokenizer::file_in(&model.folder.path);
+            LoadError::NoTokens { model: model.name.clone(), file, source }
+        })?;
+        batch.push(&tokens.ids);
     }
-    let (width, kind, lengths) = session.run(&batch, |output| {
-        let lengths: Vec<f32> = batch
-            .sentences()
-            .enumerate()
-            .map(|(row, ids)| pooling::norm(&output.vector(row, ids.len(), model.folder.pooling)))
-            .collect();
-        (output.width, output.kind, lengths)
-    })?;
+    let failed = |source| model.failed(source);
+    let (width, kind, lengths) = session
+        .run(&batch, |output| {
+            let lengths: Vec<f32> = batch
+                .sentences()
+                .enumerate()
+                .map(|(row, ids)| {
+                    pooling::norm(&output.vector(row, ids.len(), model.folder.pooling))
+                })
+                .collect();
+            (output.width, output.kind, lengths)
+        })
+        .map_err(failed)?;
+    if lengths.iter().any(|&length| length == 0.0 || !length.is_finite()) {
+        return Err(failed(SessionError::Meaningless));
+    }
     let unit = lengths.iter().all(|length| (length - 1.0).abs() < UNIT_LENGTH_TOLERANCE);
     Ok(Probe {
         width,

@@ -10,6 +10,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
+pub use encoding::{Origin, encoder_of};
+
 /// Weights and bias of one task's classifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {

@@ -1,8 +1,9 @@
 //! Request bodies: read within their limit, decoded with errors that say where and why.
 
-use axum::body::Bytes;
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::http::AppState;
@@ -30,22 +31,60 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
 
 /// The body's bytes, or 413 where there are more than `limit`.
 pub async fn read(mut request: Request, limit: usize) -> Result<Bytes, Problem> {
-    let too_large =
-        || Problem::too_large(format!("the body is too large; allowed here: {limit} bytes"));
-    // Said at once, without waiting for a body that will not be taken.
-    let announced = request.headers().get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
+    check_announced(request.headers(), limit)?;
     DefaultBodyLimit::max(limit).apply(&mut request);
     Bytes::from_request(request, &()).await.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            too_large()
+            too_large(limit)
         } else {
-            Problem::malformed("unreadable_body", "the body could not be read to its end")
+            unreadable()
         }
     })
+}
+
+/// A body that is read piece by piece, up to a limit.
+pub struct Pieces {
+    body: BodyDataStream,
+    limit: usize,
+    read: usize,
+}
+
+impl Pieces {
+    /// # Errors
+    /// 413 for a body that is announced to be larger than `limit`.
+    pub fn new(request: Request, limit: usize) -> Result<Pieces, Problem> {
+        check_announced(request.headers(), limit)?;
+        Ok(Pieces { body: request.into_body().into_data_stream(), limit, read: 0 })
+    }
+
+    /// The next piece; `None` at the body's end.
+    ///
+    /// # Errors
+    /// 413 once there is more than the limit.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let Some(piece) = self.body.next().await else { return Ok(None) };
+        let piece = piece.map_err(|_| unreadable())?;
+        self.read += piece.len();
+        if self.read > self.limit { Err(too_large(self.limit)) } else { Ok(Some(piece)) }
+    }
+}
+
+/// Says at once, without waiting for it, that a body will not be taken.
+fn check_announced(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    Ok(())
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::too_large(format!("the body is too large; allowed here: {limit} bytes"))
+}
+
+fn unreadable() -> Problem {
+    Problem::malformed("unreadable_body", "the body could not be read to its end")
 }
 
 /// Decodes JSON.

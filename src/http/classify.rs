@@ -1,4 +1,8 @@
-//! `POST /classify`: every input by every task, each task by one head version.
+//! `POST /classify`: every input by every task, each task by one head version; or by labels that the
+//! request brings along, without training.
+
+mod prediction;
+mod zero_shot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Deadline, EmbedOptions, ModelInfo};
-use crate::heads::HeadVersion;
 use crate::heads::live::{LiveTask, Snapshot};
 use crate::http::AppState;
 use crate::http::body::Json;
+use crate::http::classify::prediction::{Answering, Prediction, Terms};
 use crate::http::error::Problem;
 use crate::http::inputs::Inputs;
 
@@ -26,34 +30,20 @@ pub struct ClassifyRequest {
     tasks: Option<Vec<String>>,
     /// Keeps the so many most probable labels in `scores`; all by default.
     top_k: Option<usize>,
+    /// The least probability, 0 to 1, at which a label is given; by default each task's own.
+    threshold: Option<f32>,
     model: Option<String>,
+    /// Classifies by these in place of tasks, without training.
+    labels: Option<Vec<String>>,
+    /// The sentence that labels are put into, where it has `{}`.
+    template: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct ClassifyResponse {
     model: String,
-    /// In the order of the inputs; keyed by task.
+    /// In the order of the inputs; keyed by task, or by `zero shot`.
     results: Vec<BTreeMap<String, Prediction>>,
-}
-
-/// One task's answer for one input.
-#[derive(Debug, Serialize)]
-pub struct Prediction {
-    /// The most probable label.
-    label: String,
-    /// Its probability.
-    score: f32,
-    /// Most probable first.
-    scores: Vec<LabelScore>,
-    /// The head version that answered; 0 is the seeded random head that no training has touched.
-    version: i64,
-    trained: bool,
-}
-
-#[derive(Debug, Serialize)]
-pub struct LabelScore {
-    label: String,
-    score: f32,
 }
 
 pub async fn classify(
@@ -61,15 +51,11 @@ pub async fn classify(
     Extension(deadline): Extension<Deadline>,
     Json(request): Json<ClassifyRequest>,
 ) -> Result<axum::Json<ClassifyResponse>, Problem> {
+    check(&request)?;
+    if request.labels.is_some() {
+        return zero_shot::classify(&state, deadline, request).await;
+    }
     let (texts, class) = request.inputs.check(&state.config)?;
-    if request.tasks.as_ref().is_some_and(Vec::is_empty) {
-        let detail =
-            "tasks is empty; name at least one, or leave it out to ask all that are trained";
-        return Err(Problem::invalid("no_tasks", detail).at("tasks"));
-    }
-    if request.top_k == Some(0) {
-        return Err(Problem::invalid("invalid_top_k", "top_k must be at least 1").at("top_k"));
-    }
     let model = model_of(&state, &request.tasks, request.model.as_deref())?;
     let encoder = state.encoder(Some(&model))?;
     // Refused before any encoding; the versions that answer are those that are live afterwards.
@@ -83,17 +69,45 @@ pub async fn classify(
     };
     let embeddings = encoder.embed(texts, options).await?;
     let heads = select(&state, &request.tasks, encoder.info())?;
-    let top_k = request.top_k.unwrap_or(usize::MAX);
-    let results = embeddings
-        .rows()
-        .map(|embedding| {
-            let predict = |live: &Arc<LiveTask>| {
-                (live.task.name.clone(), predict(&live.version, embedding, top_k))
-            };
-            heads.iter().map(predict).collect()
-        })
-        .collect();
-    Ok(axum::Json(ClassifyResponse { model, results }))
+    let terms = |live: &LiveTask| {
+        let configured = state.config.tasks.get(&live.task.name);
+        let threshold = request.threshold.or(configured.and_then(|task| task.threshold));
+        Terms::new(request.top_k, threshold)
+    };
+    let heads: Vec<(&LiveTask, Terms)> = heads.iter().map(|live| (&**live, terms(live))).collect();
+    let results = embeddings.rows().map(|embedding| {
+        let predict = |(live, terms): &(&LiveTask, Terms)| {
+            let prediction = Prediction::of(Answering::from(&live.version), embedding, terms);
+            (live.task.name.clone(), prediction)
+        };
+        heads.iter().map(predict).collect()
+    });
+    Ok(axum::Json(ClassifyResponse { model, results: results.collect() }))
+}
+
+/// What can be said before anything is looked up.
+fn check(request: &ClassifyRequest) -> Result<(), Problem> {
+    if request.tasks.as_ref().is_some_and(Vec::is_empty) {
+        let detail =
+            "tasks is empty; name at least one, or leave it out to ask all that are trained";
+        return Err(Problem::invalid("no_tasks", detail).at("tasks"));
+    }
+    if request.top_k == Some(0) {
+        return Err(Problem::invalid("invalid_top_k", "top_k must be at least 1").at("top_k"));
+    }
+    if let Some(threshold) = request.threshold.filter(|it| !(0.0..=1.0).contains(it)) {
+        let detail = format!("threshold is {threshold}; allowed: 0 to 1");
+        return Err(Problem::invalid("invalid_threshold", detail).at("threshold"));
+    }
+    if request.labels.is_some() && request.tasks.is_some() {
+        let detail = "labels and tasks do not go together: name tasks that were trained, or bring labels along";
+        return Err(Problem::invalid("labels_with_tasks", detail).at("tasks"));
+    }
+    if request.template.is_some() && request.labels.is_none() {
+        let detail = "a template is for labels that come with the request; there are none";
+        return Err(Problem::invalid("template_without_labels", detail).at("template"));
+    }
+    Ok(())
 }
 
 /// The model that is named, else that of the first task that is named, else the default one.
@@ -184,26 +198,4 @@ fn find<'a>(heads: &'a Snapshot, name: &str) -> Result<&'a Arc<LiveTask>, Proble
         let detail = format!("there is no task {name:?}; tasks: {}", known.join(", "));
         Problem::not_found("unknown_task", detail)
     })
-}
-
-fn predict(version: &HeadVersion, embedding: &[f32], top_k: usize) -> Prediction {
-    let probabilities = version.head.probabilities(embedding);
-    let labels = version.head.labels().iter();
-    let mut scores: Vec<LabelScore> = labels
-        .zip(probabilities)
-        .map(|(label, score)| LabelScore { label: label.clone(), score })
-        .collect();
-    // Stable: of equally probable labels the first answers, as in evaluation.
-    scores.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let best = &scores[0];
-    Prediction {
-        label: best.label.clone(),
-        score: best.score,
-        version: version.version,
-        trained: version.is_trained(),
-        scores: {
-            scores.truncate(top_k);
-            scores
-        },
-    }
 }

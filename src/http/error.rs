@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::causes::Causes;
 use crate::encoder::EncodeError;
 use crate::encoder::tokenizer::TokenizerError;
+use crate::heads::head::HeadError;
 use crate::heads::task::TaskError;
 use crate::metrics::Rejection;
 use crate::store::StoreError;
@@ -113,6 +114,11 @@ impl Problem {
         )
     }
 
+    /// The stable code and what it was for, without the position.
+    pub fn reason(self) -> (&'static str, String) {
+        (self.code, self.detail)
+    }
+
     /// Says where in the request the fault is.
     pub fn at(self, position: impl Into<String>) -> Problem {
         Problem { position: Some(position.into()), ..self }
@@ -180,7 +186,7 @@ impl From<EncodeError> for Problem {
             }
             EncodeError::DeadlineExceeded { allowed } => Problem::timed_out(allowed),
             EncodeError::Stopped => Problem::unavailable("draining", detail),
-            EncodeError::Inference => Problem::internal(&detail),
+            EncodeError::Inference | EncodeError::NotFinite => Problem::internal(&detail),
         }
     }
 }
@@ -198,6 +204,17 @@ impl From<TaskError> for Problem {
     }
 }
 
+impl From<HeadError> for Problem {
+    fn from(error: HeadError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            HeadError::Container(_) => Problem::malformed("invalid_safetensors", detail),
+            HeadError::OtherLabels { .. } => Problem::conflict("labels_mismatch", detail),
+            _ => Problem::invalid("invalid_weights", detail),
+        }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         let detail = error.to_string();
@@ -206,6 +223,10 @@ impl From<StoreError> for Problem {
                 Problem::too_many(Rejection::JobsFull, "jobs_full", detail)
             }
             StoreError::UnknownTask { .. } => Problem::not_found("unknown_task", detail),
+            StoreError::UnknownVersion { .. } => Problem::not_found("unknown_version", detail),
+            StoreError::OtherEncoder { .. } => Problem::conflict("encoder_mismatch", detail),
+            StoreError::NoEarlierVersion { .. } => Problem::conflict("no_earlier_version", detail),
+            StoreError::NeverLive { .. } => Problem::conflict("never_live", detail),
             StoreError::UnknownJob { .. } => Problem::not_found("unknown_job", detail),
             StoreError::TaskInUse { .. } => Problem::conflict("task_in_use", detail),
             StoreError::TaskInTraining { .. } => Problem::conflict("task_in_training", detail),

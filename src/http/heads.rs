@@ -1,13 +1,20 @@
-//! `/heads`: tasks made, listed and removed.
+//! `/heads`: tasks made, listed and removed, with their versions.
+
+mod versions;
+mod weights;
 
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::heads::live::LiveTask;
 use crate::heads::{HeadVersion, InitialSeed, Task};
+pub use versions::{promote, roll_back};
+pub use weights::{export, import};
+
 use crate::http::body::Json;
 use crate::http::error::Problem;
 use crate::http::parameters::Segment;
@@ -38,14 +45,27 @@ pub struct HeadDetail {
     versions: Vec<VersionView>,
 }
 
+/// A head version less its weights.
 #[derive(Debug, Serialize)]
-struct VersionView {
+pub struct VersionView {
     version: i64,
+    /// The version that the fit started from.
     parent: Option<i64>,
+    made_by: Maker,
     job: Option<String>,
     encoder: String,
     created_at: Timestamp,
     live: bool,
+    /// How the head that was fit without the held-out rows did on them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluation: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Maker {
+    Training,
+    Import,
 }
 
 #[derive(Debug, Serialize)]
@@ -149,6 +169,14 @@ async fn detail(state: &AppState, task: &str) -> Result<HeadDetail, Problem> {
     })
 }
 
+/// The task with its live version, as of now.
+async fn summary(state: &AppState, task: &str) -> Result<HeadView, Problem> {
+    let counts = state.store.example_counts().await?;
+    let snapshot = state.heads.snapshot();
+    let live = snapshot.get(task).ok_or_else(|| unknown_task(task))?;
+    Ok(view(live, counts.get(task).copied().unwrap_or(0)))
+}
+
 fn view(live: &LiveTask, examples: i64) -> HeadView {
     HeadView {
         task: live.task.name.clone(),
@@ -165,10 +193,12 @@ fn version_view(info: VersionInfo) -> VersionView {
     VersionView {
         version: info.version,
         parent: info.parent,
+        made_by: if info.job.is_some() { Maker::Training } else { Maker::Import },
         job: info.job,
         encoder: info.encoder,
         created_at: info.created_at,
         live: info.live,
+        evaluation: info.evaluation,
     }
 }
 

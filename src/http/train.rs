@@ -2,6 +2,7 @@
 
 mod events;
 mod request;
+mod rows;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -14,14 +15,17 @@ use serde::{Deserialize, Serialize};
 
 pub use events::events;
 
-use crate::http::body::{media_type, parse_json, read, unsupported};
+use crate::http::body::{Pieces, media_type, parse_json, read, unsupported};
 use crate::http::error::Problem;
 use crate::http::parameters::{Parameters, Segment};
 use crate::http::train::request::TrainRequest;
+use crate::http::train::rows::{Checked, Place, Skipped};
+use crate::http::train::upload::Format;
 use crate::http::{AppState, to_the_end};
 use crate::readiness::Phase;
 use crate::store::{Cancellation, JobQuery};
 use crate::training::job::{Job, JobSpec, JobState};
+use crate::training::progress::Progress;
 
 /// The media types that `POST /train` takes.
 const ACCEPTED: &str = "application/json, text/csv, application/x-ndjson";
@@ -33,6 +37,21 @@ pub struct JobList {
     /// Give it as `before` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+}
+
+/// A job and, while it has not ended, its progress.
+#[derive(Debug, Serialize)]
+pub struct JobView {
+    #[serde(flatten)]
+    job: Job,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
+}
+
+impl JobView {
+    fn of(job: Job, state: &AppState) -> JobView {
+        JobView { progress: state.trainer.progress(&job), job }
+    }
 }
 
 /// A job without the reports of its epochs.
@@ -80,20 +99,33 @@ fn default_limit() -> u32 {
     100
 }
 
+/// A job that was accepted.
+#[derive(Debug, Serialize)]
+pub struct Accepted {
+    #[serde(flatten)]
+    job: JobView,
+    /// Rows that are not trained on, where the request allows for such.
+    #[serde(skip_serializing_if = "Skipped::is_empty")]
+    skipped: Skipped,
+}
+
 /// Accepts a job: 202 with its place in `Location`, once it is durable.
 pub async fn submit(
     State(state): State<AppState>,
     request: Request,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Answer<Job>), Problem> {
+) -> Result<(StatusCode, [(HeaderName, String); 1], Answer<Accepted>), Problem> {
     if state.readiness.phase() != Phase::Ready {
         return Err(Problem::unavailable("draining", "the server is shutting down"));
     }
-    let (spec, examples) = decode(&state, request).await?.check(&state).await?;
+    let (request, examples) = decode(&state, request).await?;
+    let spec = request.check(&state, &examples).await?;
+    let Checked { examples, skipped, .. } = examples;
     let trainer = state.trainer.clone();
     let submit = async move { Ok(trainer.submit(spec, &examples).await?) };
     let job = to_the_end(submit).await?;
     let location = format!("/train/{}", job.id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Answer(job)))
+    let accepted = Accepted { job: JobView::of(job, &state), skipped };
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Answer(accepted)))
 }
 
 pub async fn list(
@@ -113,22 +145,24 @@ pub async fn list(
 pub async fn show(
     State(state): State<AppState>,
     Segment(id): Segment,
-) -> Result<Answer<Job>, Problem> {
-    find(&state, &id).await.map(Answer)
+) -> Result<Answer<JobView>, Problem> {
+    let job = find(&state, &id).await?;
+    Ok(Answer(JobView::of(job, &state)))
 }
 
 /// Cancels a job: 200 where it was waiting, 202 where it runs and will stop at its next epoch.
 pub async fn cancel(
     State(state): State<AppState>,
     Segment(id): Segment,
-) -> Result<(StatusCode, Answer<Job>), Problem> {
+) -> Result<(StatusCode, Answer<JobView>), Problem> {
     let (trainer, job) = (state.trainer.clone(), id.clone());
     let cancel = async move { Ok(trainer.cancel(&job).await?) };
     let status = match to_the_end(cancel).await? {
         Cancellation::Done => StatusCode::OK,
         Cancellation::Requested => StatusCode::ACCEPTED,
     };
-    Ok((status, Answer(find(&state, &id).await?)))
+    let job = find(&state, &id).await?;
+    Ok((status, Answer(JobView::of(job, &state))))
 }
 
 async fn find(state: &AppState, id: &str) -> Result<Job, Problem> {
@@ -138,28 +172,41 @@ async fn find(state: &AppState, id: &str) -> Result<Job, Problem> {
 
 /// The request in whichever of the accepted forms it came. CSV and NDJSON carry examples only;
 /// all else stands in the query string then.
-async fn decode(state: &AppState, request: Request) -> Result<TrainRequest, Problem> {
+async fn decode(state: &AppState, request: Request) -> Result<(TrainRequest, Checked), Problem> {
     let limit = state.config.limits.train_body_bytes.get();
     let media_type = media_type(request.headers());
-    let examples = match media_type.as_deref() {
-        None | Some("application/json") => {
-            if request.uri().query().is_some_and(|query| !query.is_empty()) {
-                let detail =
-                    "a JSON body says everything itself; allowed in the query string: nothing";
-                return Err(Problem::invalid("invalid_query", detail));
-            }
-            return parse_json(&read(request, limit).await?);
-        }
-        Some("text/csv") => upload::csv,
-        Some("application/x-ndjson" | "application/jsonl" | "application/x-jsonlines") => {
-            upload::ndjson
-        }
-        Some(_) => return Err(unsupported(media_type, ACCEPTED)),
+    let format = match media_type.as_deref() {
+        None | Some("application/json") => return decode_json(state, request).await,
+        Some(name) => Format::of(name).ok_or_else(|| unsupported(media_type.clone(), ACCEPTED))?,
     };
     let (mut parts, body) = request.into_parts();
     let Parameters(mut request) =
         Parameters::<TrainRequest>::from_request_parts(&mut parts, state).await?;
-    let body = read(Request::from_parts(parts, body), limit).await?;
-    request.examples = examples(&body)?;
-    Ok(request)
+    let mut rows = request.rows(state)?;
+    let body = Pieces::new(Request::from_parts(parts, body), limit)?;
+    upload::read(format, body, &mut rows).await?;
+    Ok((request, rows.finish()?))
+}
+
+async fn decode_json(
+    state: &AppState,
+    request: Request,
+) -> Result<(TrainRequest, Checked), Problem> {
+    if request.uri().query().is_some_and(|query| !query.is_empty()) {
+        let detail = "a JSON body says everything itself; allowed in the query string: nothing";
+        return Err(Problem::invalid("invalid_query", detail));
+    }
+    let limit = state.config.limits.train_body_bytes.get();
+    let mut request: TrainRequest = parse_json(&read(request, limit).await?)?;
+    let mut rows = request.rows(state)?;
+    let examples = std::mem::take(&mut request.examples);
+    let (found, most) = (examples.len(), rows.rules().most);
+    if found > most {
+        let detail = format!("there are {found} examples; allowed: 1 to {most}");
+        return Err(Problem::invalid("too_many_examples", detail).at("examples"));
+    }
+    for (index, raw) in examples.into_iter().enumerate() {
+        rows.push(Place::Example(index), raw)?;
+    }
+    Ok((request, rows.finish()?))
 }

@@ -34,6 +34,10 @@ pub enum OnnxError {
     #[error("tensor `{name}` holds {found:?}, but only F32, F16 and BF16 are read")]
     WrongType { name: String, found: Dtype },
 
+    /// A tensor has a value that no computation gets over.
+    #[error("tensor `{name}` is damaged: its value {index} is {value}, no finite number")]
+    NotFinite { name: String, index: usize, value: f32 },
+
     /// Protobuf, the container of ONNX, has a limit of 2 GB.
     #[error(
         "the graph would take {bytes} bytes, but an ONNX file holds at most {MAX_MODEL_BYTES} (2 GB)"

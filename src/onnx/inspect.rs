@@ -139,7 +139,8 @@ fn precision(graph: &GraphProto, nodes: &[&NodeProto]) -> GraphPrecision {
     let mut bytes: HashMap<GraphPrecision, u64> = HashMap::new();
     for tensor in graph.initializer.iter().chain(constants) {
         if let Some((precision, size)) = weigh(tensor) {
-            *bytes.entry(precision).or_default() += size;
+            let sum = bytes.entry(precision).or_default();
+            *sum = sum.saturating_add(size);
         }
     }
     bytes
@@ -269,6 +270,18 @@ mod tests {
             graph(&mut model).initializer.push(large);
             assert_eq!(summary(&model).precision, precision, "{elements:?}");
         }
+    }
+
+    #[test]
+    fn sizes_that_no_file_can_hold_are_counted_as_very_large() {
+        let mut model = model("Gather");
+        let huge = TensorProto {
+            dims: vec![i64::MAX; 2],
+            data_type: DataType::Float16.into(),
+            ..TensorProto::default()
+        };
+        graph(&mut model).initializer.extend([huge.clone(), huge]);
+        assert_eq!(summary(&model).precision, GraphPrecision::Fp16);
     }
 
     #[test]

@@ -44,6 +44,10 @@ use super::{
 };
 use crate::encoder::folder::Pooling;
 
+/// The most positions of a BERT that is looked for: masks have their square of elements. A damaged
+/// configuration could say any number.
+const MOST_POSITIONS: usize = 1 << 11;
+
 /// Why a node or a value is not one of a BERT.
 type Reason = String;
 
@@ -121,6 +125,12 @@ pub fn recognise(graph: impl bytes::Buf, config_json: &[u8]) -> Result<Recognise
     let unreadable = |error: OnnxError| Unrecognised::Unreadable(error.to_string());
     let config = BertConfig::parse(config_json).map_err(unreadable)?;
     let expected = BertShape::from(&config);
+    if expected.max_positions > MOST_POSITIONS {
+        return Err(Unrecognised::Unreadable(format!(
+            "config.json: `max_position_embeddings` is {}; those of up to {MOST_POSITIONS} are known",
+            expected.max_positions
+        )));
+    }
     let model = ModelProto::from_bytes(graph).map_err(unreadable)?;
     let graph = model.graph.as_ref().ok_or(OnnxError::NoGraph).map_err(unreadable)?;
     refuse_quantized(graph)?;

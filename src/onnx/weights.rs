@@ -27,7 +27,8 @@ impl<'file> Weights<'file> {
     /// The values of a tensor, row-major. F16 and BF16 are widened, which is exact.
     ///
     /// # Errors
-    /// [`OnnxError::MissingTensor`], [`OnnxError::WrongShape`] or [`OnnxError::WrongType`].
+    /// [`OnnxError::MissingTensor`], [`OnnxError::WrongShape`], [`OnnxError::WrongType`] or
+    /// [`OnnxError::NotFinite`].
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, OnnxError> {
         let Some((stored_name, tensor)) = self.find(name) else {
             return Err(OnnxError::MissingTensor {
@@ -43,11 +44,17 @@ impl<'file> Weights<'file> {
             });
         }
         let data = tensor.data();
-        match tensor.dtype() {
-            Dtype::F32 => Ok(widen(data, f32::from_le_bytes)),
-            Dtype::F16 => Ok(widen(data, |bytes| f16::from_le_bytes(bytes).to_f32())),
-            Dtype::BF16 => Ok(widen(data, |bytes| bf16::from_le_bytes(bytes).to_f32())),
-            found => Err(OnnxError::WrongType { name: stored_name, found }),
+        let values = match tensor.dtype() {
+            Dtype::F32 => widen(data, f32::from_le_bytes),
+            Dtype::F16 => widen(data, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::BF16 => widen(data, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            found => return Err(OnnxError::WrongType { name: stored_name, found }),
+        };
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(index) => {
+                Err(OnnxError::NotFinite { name: stored_name, index, value: values[index] })
+            }
         }
     }
 
@@ -139,6 +146,25 @@ mod tests {
             error.to_string(),
             "tensor `bert.w` has shape [1, 2], but config.json asks for [2, 1]"
         );
+    }
+
+    #[test]
+    fn a_value_that_is_no_finite_number_is_refused_in_every_type() {
+        let single: Vec<u8> = [1.0, f32::NAN].iter().flat_map(|it| it.to_le_bytes()).collect();
+        let half: Vec<u8> =
+            [f16::MAX, f16::INFINITY].iter().flat_map(|it| it.to_le_bytes()).collect();
+        let brain: Vec<u8> =
+            [bf16::ZERO, bf16::NEG_INFINITY].iter().flat_map(|it| it.to_le_bytes()).collect();
+        for (dtype, data, told) in [
+            (Dtype::F32, single, "value 1 is NaN"),
+            (Dtype::F16, half, "value 1 is inf"),
+            (Dtype::BF16, brain, "value 1 is -inf"),
+        ] {
+            let file = file(&[("bert.w", dtype, &[2], &data)]);
+            let error = Weights::parse(&file).unwrap().tensor("w", &[2]).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains("`bert.w`") && message.contains(told), "{message}");
+        }
     }
 
     #[test]

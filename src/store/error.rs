@@ -54,6 +54,19 @@ pub enum StoreError {
     #[error("job {job} does not train task {task:?}, so it cannot publish a version of it")]
     NotTrained { job: String, task: String },
 
+    #[error("task {task:?} has no version {version}")]
+    UnknownVersion { task: String, version: i64 },
+    #[error(
+        "version {version} of task {task:?} was fit on another encoder than the one that is loaded"
+    )]
+    OtherEncoder { task: String, version: i64 },
+    #[error("no version of task {task:?} was live before the one that is")]
+    NoEarlierVersion { task: String },
+    #[error(
+        "version {version} of task {task:?} was not live before the one that is; promote it instead"
+    )]
+    NeverLive { task: String, version: i64 },
+
     #[error("the queue is full: {max_queued} jobs are waiting")]
     QueueFull { max_queued: u32 },
     #[error("there is no job {job}")]

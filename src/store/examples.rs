@@ -1,367 +1,312 @@
-//! The memory of examples: what succeeded jobs were trained on, for later fits.
+//! The examples as people see them: listed page by page, and deleted.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::error::{During, StoreError};
-use crate::store::{ROWS_PER_STATEMENT, Store, placeholders, tasks};
-use crate::training::job::{Example, JobSpec, Mode};
+use crate::store::queue::take_turn;
+use crate::store::{ROWS_PER_STATEMENT, Store, hash_of, memory, placeholders, timestamp};
+use crate::training::text_hash::TextHash;
+
+/// Which examples [`Store::list_examples`] lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExampleQuery {
+    /// Only examples with a label for this task.
+    pub task: Option<String>,
+    /// Only those whose label for the task is this one; means nothing without a task.
+    pub label: Option<String>,
+    /// At most this many.
+    pub limit: u32,
+    /// Only examples behind the one with this id: the last id of the page before.
+    pub after: Option<i64>,
+}
+
+/// An example with all its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedExample {
+    /// Grows in the order in which texts were first seen.
+    pub id: i64,
+    pub hash: TextHash,
+    /// `None` where texts are not kept.
+    pub text: Option<String>,
+    /// Task to label.
+    pub labels: BTreeMap<String, String>,
+    /// When a job last taught it.
+    pub added_at: Timestamp,
+}
+
+/// Which examples [`Store::delete_examples`] removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExampleSelection {
+    /// Those of these texts.
+    Texts(Vec<TextHash>),
+    /// Those that no job has taught since.
+    Before(Timestamp),
+}
 
 impl Store {
-    /// All examples with a label for one of `tasks`, in the order in which their texts were first
-    /// seen, with their labels for `tasks` alone.
-    pub async fn examples(&self, tasks: &BTreeSet<String>) -> Result<Vec<Example>, StoreError> {
-        const OPERATION: &str = "read the examples of tasks";
-        if tasks.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sql = format!(
-            "SELECT e.id, e.text, e.weight, l.task, l.label
-             FROM examples e JOIN example_labels l ON l.example = e.id
-             WHERE l.task IN {} ORDER BY e.id",
-            placeholders(1, tasks.len()),
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for task in tasks {
-            query = query.bind(task);
-        }
-        let mut examples: Vec<Example> = Vec::new();
-        let mut last_id = None;
-        for row in query.fetch_all(&self.reads).await.during(OPERATION)? {
-            let id: i64 = row.try_get("id").during(OPERATION)?;
-            if last_id.replace(id) != Some(id) {
-                let text = row.try_get("text").during(OPERATION)?;
-                let weight = row.try_get("weight").during(OPERATION)?;
-                examples.push(Example { text, labels: BTreeMap::new(), weight });
+    /// A page of examples, in the order in which their texts were first seen.
+    pub async fn list_examples(
+        &self,
+        query: &ExampleQuery,
+    ) -> Result<Vec<ListedExample>, StoreError> {
+        const OPERATION: &str = "list examples";
+        let sql = match query.task {
+            Some(_) => {
+                "SELECT id, sha256, text, added_at FROM examples WHERE id IN
+                     (SELECT example FROM example_labels
+                      WHERE task = $3 AND example > $1 AND (label = $4 OR $4 IS NULL)
+                      ORDER BY example LIMIT $2)
+                 ORDER BY id"
             }
-            let task = row.try_get("task").during(OPERATION)?;
-            let label = row.try_get("label").during(OPERATION)?;
-            examples.last_mut().expect("pushed for the first id").labels.insert(task, label);
+            None => {
+                "SELECT id, sha256, text, added_at FROM examples WHERE id > $1
+                 ORDER BY id LIMIT $2"
+            }
+        };
+        let page = sqlx::query(sql).bind(query.after.unwrap_or(0)).bind(i64::from(query.limit));
+        let page = match &query.task {
+            Some(task) => page.bind(task).bind(&query.label),
+            None => page,
+        };
+        let rows = page.fetch_all(&self.reads).await.during(OPERATION)?;
+        let mut examples = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        for chunk in examples.chunks_mut(ROWS_PER_STATEMENT) {
+            let sql = format!(
+                "SELECT example, task, label FROM example_labels WHERE example IN {}",
+                placeholders(1, chunk.len()),
+            );
+            let mut labels = sqlx::query(AssertSqlSafe(sql));
+            for example in &*chunk {
+                labels = labels.bind(example.id);
+            }
+            for row in labels.fetch_all(&self.reads).await.during(OPERATION)? {
+                let id: i64 = row.try_get("example").during(OPERATION)?;
+                let task = row.try_get("task").during(OPERATION)?;
+                let label = row.try_get("label").during(OPERATION)?;
+                // Deleted since the page was read, or on it: ids are in order.
+                if let Ok(place) = chunk.binary_search_by_key(&id, |example| example.id) {
+                    chunk[place].labels.insert(task, label);
+                }
+            }
         }
         Ok(examples)
     }
 
-    /// How many examples carry a label for each task; tasks without examples are left out.
-    pub async fn example_counts(&self) -> Result<BTreeMap<String, i64>, StoreError> {
-        const OPERATION: &str = "count the examples";
-        let sql = "SELECT task, COUNT(*) AS examples FROM example_labels GROUP BY task";
-        let rows = sqlx::query(sql).fetch_all(&self.reads).await.during(OPERATION)?;
-        let count = |row: &sqlx::any::AnyRow| Ok((row.try_get("task")?, row.try_get("examples")?));
-        rows.iter().map(count).collect::<Result<_, sqlx::Error>>().during(OPERATION)
-    }
-}
-
-/// Adds the labels for the tasks that a job trained; frozen tasks learn nothing. A later label or
-/// weight of the same text replaces the former, in the memory as within `examples`.
-pub(super) async fn merge(
-    tx: &mut AnyConnection,
-    spec: &JobSpec,
-    examples: &[Example],
-) -> Result<(), StoreError> {
-    let trained: BTreeSet<&str> = spec.tasks.difference(&spec.frozen).map(String::as_str).collect();
-    if spec.mode == Mode::Replace {
-        forget(tx, &trained.iter().copied().collect::<Vec<_>>()).await?;
-    }
-    let mut texts: Vec<(&str, Option<f64>)> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    // One statement must not touch a row twice, so the last label is chosen here.
-    let mut labels: Labels = BTreeMap::new();
-    for example in examples {
-        let learnt = example.labels.iter().filter(|(task, _)| trained.contains(task.as_str()));
-        for (task, label) in learnt {
-            let place = *places.entry(&example.text).or_insert_with(|| {
-                texts.push((&example.text, None));
-                texts.len() - 1
-            });
-            texts[place].1 = example.weight;
-            labels.insert((place, task), label);
-        }
-    }
-    check_labels(tx, &labels).await?;
-    let ids = insert_texts(tx, &texts).await?;
-    insert_labels(tx, &ids, labels).await
-}
-
-/// The place of a text in a list, and a task, to the label.
-type Labels<'a> = BTreeMap<(usize, &'a str), &'a str>;
-
-/// Removes the labels for `tasks`, and the texts that are then without any.
-pub(super) async fn forget(tx: &mut AnyConnection, tasks: &[&str]) -> Result<(), StoreError> {
-    const OPERATION: &str = "forget the examples of a task";
-    for task in tasks {
-        let delete = sqlx::query("DELETE FROM example_labels WHERE task = $1").bind(task);
-        delete.execute(&mut *tx).await.during(OPERATION)?;
-    }
-    let delete = sqlx::query(
-        "DELETE FROM examples WHERE NOT EXISTS
-         (SELECT 1 FROM example_labels WHERE example_labels.example = examples.id)",
-    );
-    delete.execute(tx).await.during(OPERATION).map(drop)
-}
-
-/// Every label in the memory is one of its task's labels, whatever happened to the task since the
-/// job was accepted.
-async fn check_labels(tx: &mut AnyConnection, labels: &Labels<'_>) -> Result<(), StoreError> {
-    let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for ((_, task), label) in labels {
-        used.entry(task).or_default().insert(label);
-    }
-    for (task, used) in used {
-        let row = sqlx::query("SELECT name, model, labels FROM tasks WHERE name = $1")
-            .bind(task)
-            .fetch_optional(&mut *tx)
-            .await
-            .during("read a task")?;
-        let task = task.to_owned();
-        let Some(row) = row else {
-            return Err(StoreError::UnknownTask { task });
-        };
-        let known = tasks::decode(&row)?.labels;
-        if used.iter().any(|label| !known.iter().any(|k| k == label)) {
-            return Err(StoreError::TaskChanged { task });
-        }
-    }
-    Ok(())
-}
-
-/// Gives the id of each text, new or known. Ids cannot clash, as only one job runs and only its
-/// success comes here.
-async fn insert_texts(
-    tx: &mut AnyConnection,
-    texts: &[(&str, Option<f64>)],
-) -> Result<Vec<i64>, StoreError> {
-    const OPERATION: &str = "remember texts";
-    let mut next: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) + 1 FROM examples")
-        .fetch_one(&mut *tx)
-        .await
-        .during(OPERATION)?;
-    let mut ids = Vec::with_capacity(texts.len());
-    for chunk in texts.chunks(ROWS_PER_STATEMENT) {
-        let hashes: Vec<_> = chunk.iter().map(|(text, _)| sha256(text)).collect();
-        let known = known(tx, &hashes).await?;
-        let mut new = Vec::new();
-        for (&(text, weight), hash) in chunk.iter().zip(&hashes) {
-            let Some(&(id, former)) = known.get(hash) else {
-                new.push((next, hash, text, weight));
-                ids.push(next);
-                next += 1;
-                continue;
-            };
-            if former != weight {
-                let update = sqlx::query("UPDATE examples SET weight = $2 WHERE id = $1");
-                update.bind(id).bind(weight).execute(&mut *tx).await.during(OPERATION)?;
+    /// Removes the labels that the selected examples carry for `task`, or for all tasks, and the
+    /// examples that are then without any. Gives the number of examples that lost a label. Heads stay
+    /// as they are until they are trained again.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownTask`].
+    pub async fn delete_examples(
+        &self,
+        selection: &ExampleSelection,
+        task: Option<&str>,
+    ) -> Result<u64, StoreError> {
+        const OPERATION: &str = "delete examples";
+        let mut tx = self.begin(OPERATION).await?;
+        // Not while the end of a job teaches the same texts.
+        take_turn(&mut tx).await?;
+        if let Some(task) = task {
+            let known = sqlx::query("SELECT name FROM tasks WHERE name = $1").bind(task);
+            if known.fetch_optional(&mut *tx).await.during(OPERATION)?.is_none() {
+                return Err(StoreError::UnknownTask { task: task.to_owned() });
             }
-            ids.push(id);
         }
-        if new.is_empty() {
-            continue;
+        let mut selected = 0;
+        match selection {
+            ExampleSelection::Texts(hashes) => {
+                let mut hashes = hashes.clone();
+                hashes.sort_unstable();
+                hashes.dedup();
+                for chunk in hashes.chunks(ROWS_PER_STATEMENT) {
+                    let values = chunk.iter().map(TextHash::to_string).map(Value::Text).collect();
+                    let which = format!("sha256 IN {}", placeholders(1, chunk.len()));
+                    selected += drop_labels(&mut tx, &which, values, task).await?;
+                }
+            }
+            ExampleSelection::Before(time) => {
+                let values = vec![Value::Time(time.as_microsecond())];
+                selected += drop_labels(&mut tx, "added_at < $1", values, task).await?;
+            }
         }
-        let sql = format!(
-            "INSERT INTO examples (id, sha256, text, weight) VALUES {}",
-            placeholders(new.len(), 4),
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (id, hash, text, weight) in new {
-            query = query.bind(id).bind(hash).bind(text).bind(weight);
-        }
-        query.execute(&mut *tx).await.during(OPERATION)?;
+        memory::drop_unlabelled(&mut tx).await?;
+        tx.commit().await.during(OPERATION)?;
+        Ok(selected)
     }
-    Ok(ids)
 }
 
-/// The ids and weights of those texts that are known, by their hashes.
-async fn known(
+/// A value in a condition on examples.
+enum Value {
+    Text(String),
+    Time(i64),
+}
+
+/// Removes the labels, for `task` or for all, of the examples for which `which` holds; gives the
+/// number of these examples.
+async fn drop_labels(
     tx: &mut AnyConnection,
-    hashes: &[String],
-) -> Result<HashMap<String, (i64, Option<f64>)>, StoreError> {
-    let sql = format!(
-        "SELECT sha256, id, weight FROM examples WHERE sha256 IN {}",
-        placeholders(1, hashes.len())
-    );
-    let mut query = sqlx::query_as(AssertSqlSafe(sql));
-    for hash in hashes {
-        query = query.bind(hash);
+    which: &str,
+    values: Vec<Value>,
+    task: Option<&str>,
+) -> Result<u64, StoreError> {
+    const OPERATION: &str = "delete the labels of examples";
+    let task_is = match task {
+        Some(_) => format!(" AND task = ${}", values.len() + 1),
+        None => String::new(),
+    };
+    let labels = format!("example IN (SELECT id FROM examples WHERE {which}){task_is}");
+    let count = format!("SELECT COUNT(DISTINCT example) FROM example_labels WHERE {labels}");
+    let delete = format!("DELETE FROM example_labels WHERE {labels}");
+    let mut count = sqlx::query_scalar(AssertSqlSafe(count));
+    let mut delete = sqlx::query(AssertSqlSafe(delete));
+    for value in &values {
+        (count, delete) = match value {
+            Value::Text(text) => (count.bind(text), delete.bind(text)),
+            Value::Time(time) => (count.bind(time), delete.bind(time)),
+        };
     }
-    let known: Vec<(String, i64, Option<f64>)> =
-        query.fetch_all(tx).await.during("look up texts")?;
-    Ok(known.into_iter().map(|(hash, id, weight)| (hash, (id, weight))).collect())
+    if let Some(task) = task {
+        (count, delete) = (count.bind(task), delete.bind(task));
+    }
+    let selected: i64 = count.fetch_one(&mut *tx).await.during(OPERATION)?;
+    delete.execute(tx).await.during(OPERATION)?;
+    Ok(u64::try_from(selected).expect("a count is not negative"))
 }
 
-async fn insert_labels(
-    tx: &mut AnyConnection,
-    ids: &[i64],
-    labels: Labels<'_>,
-) -> Result<(), StoreError> {
-    let labels: Vec<_> = labels.into_iter().collect();
-    for chunk in labels.chunks(ROWS_PER_STATEMENT) {
-        let sql = format!(
-            "INSERT INTO example_labels (example, task, label) VALUES {}
-             ON CONFLICT (example, task) DO UPDATE SET label = excluded.label",
-            placeholders(chunk.len(), 3),
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for ((place, task), label) in chunk {
-            query = query.bind(ids[*place]).bind(*task).bind(*label);
-        }
-        query.execute(&mut *tx).await.during("remember labels")?;
-    }
-    Ok(())
-}
-
-fn sha256(text: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    Sha256::digest(text).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+fn decode(row: &AnyRow) -> Result<ListedExample, StoreError> {
+    const OPERATION: &str = "read an example";
+    Ok(ListedExample {
+        id: row.try_get("id").during(OPERATION)?,
+        hash: hash_of(row)?,
+        text: row.try_get("text").during(OPERATION)?,
+        labels: BTreeMap::new(),
+        added_at: timestamp(row.try_get("added_at").during(OPERATION)?)?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
-    use crate::store::Store;
+    use super::*;
     use crate::store::fixtures::*;
-    use crate::training::job::{Example, JobSpec, Mode};
 
-    async fn learn(store: &Store, spec: &JobSpec, examples: &[Example]) {
-        let job = start(store, spec, examples).await;
-        store.finish(&job.id, vec![]).await.unwrap();
+    /// A store that has learnt `examples`.
+    async fn taught(examples: &[crate::training::job::Example]) -> (tempfile::TempDir, Store) {
+        let (folder, store) = store_with_tasks().await;
+        learn(&store, examples).await;
+        (folder, store)
     }
 
-    async fn memory(store: &Store, tasks: &[&str]) -> Vec<Example> {
-        store.examples(&tasks.iter().map(|&task| task.into()).collect()).await.unwrap()
+    async fn learn(store: &Store, examples: &[crate::training::job::Example]) {
+        let job = start(store, &spec(), examples).await;
+        finish(store, &job.id, vec![]).await.unwrap();
+    }
+
+    /// All pages of `limit` examples, as texts.
+    async fn pages(
+        store: &Store,
+        limit: u32,
+        task: Option<&str>,
+        label: Option<&str>,
+    ) -> Vec<String> {
+        let (task, label) = (task.map(Into::into), label.map(Into::into));
+        let mut query = ExampleQuery { task, label, limit, after: None };
+        let mut texts = Vec::new();
+        loop {
+            let page = store.list_examples(&query).await.unwrap();
+            assert!(page.len() <= limit as usize);
+            let Some(last) = page.last() else { return texts };
+            query.after = Some(last.id);
+            texts.extend(page.into_iter().map(|example| example.text.unwrap()));
+        }
+    }
+
+    fn texts(texts: &[&str]) -> ExampleSelection {
+        ExampleSelection::Texts(texts.iter().map(|text| TextHash::of(text)).collect())
     }
 
     #[tokio::test]
-    async fn examples_of_all_jobs_are_remembered_in_the_order_of_arrival() {
-        let (_folder, store) = store_with_tasks().await;
-        learn(
-            &store,
-            &spec(),
-            &[
-                example("z", &[("topic", "Finance"), ("sentiment", "Negative")]),
-                example("a", &[("sentiment", "Positive")]),
-            ],
-        )
+    async fn pages_run_from_the_first_text_to_the_last_without_gaps() {
+        let (_folder, store) = taught(&[
+            example("z", &[("topic", "Finance"), ("sentiment", "Negative")]),
+            example("m", &[("sentiment", "Positive")]),
+            example("a", &[("topic", "Technology")]),
+            example("b", &[("topic", "Finance")]),
+        ])
         .await;
-        learn(&store, &spec(), &[example("m", &[("topic", "Technology")])]).await;
-        assert_eq!(
-            memory(&store, &["sentiment", "topic"]).await,
-            [
-                example("z", &[("topic", "Finance"), ("sentiment", "Negative")]),
-                example("a", &[("sentiment", "Positive")]),
-                example("m", &[("topic", "Technology")]),
-            ]
-        );
-        assert_eq!(
-            memory(&store, &["topic"]).await,
-            [example("z", &[("topic", "Finance")]), example("m", &[("topic", "Technology")]),]
-        );
-        assert_eq!(memory(&store, &[]).await, []);
-        let counts = BTreeMap::from([("sentiment".into(), 2), ("topic".into(), 2)]);
-        assert_eq!(store.example_counts().await.unwrap(), counts);
+        for limit in [1, 3, 4, 100] {
+            assert_eq!(pages(&store, limit, None, None).await, ["z", "m", "a", "b"]);
+            assert_eq!(pages(&store, limit, Some("topic"), None).await, ["z", "a", "b"]);
+            let finance = pages(&store, limit, Some("topic"), Some("Finance")).await;
+            assert_eq!(finance, ["z", "b"]);
+        }
+        let query = ExampleQuery { task: Some("topic".into()), label: None, limit: 1, after: None };
+        let first = store.list_examples(&query).await.unwrap().remove(0);
+        let labels = [("topic", "Finance"), ("sentiment", "Negative")];
+        assert_eq!(first.labels, example("z", &labels).labels, "with its labels for all tasks");
+        assert_eq!(first.hash, TextHash::of("z"));
+        assert!(first.added_at <= Timestamp::now());
     }
 
     #[tokio::test]
-    async fn a_later_label_for_the_same_text_is_a_correction() {
-        let (_folder, store) = store_with_tasks().await;
-        let first = example("a", &[("topic", "Finance"), ("sentiment", "Negative")]);
-        learn(&store, &spec(), &[first, example("b", &[("topic", "Finance")])]).await;
-        learn(&store, &spec(), &[example("a", &[("topic", "Technology")])]).await;
-        assert_eq!(
-            memory(&store, &["sentiment", "topic"]).await,
-            [
-                example("a", &[("topic", "Technology"), ("sentiment", "Negative")]),
-                example("b", &[("topic", "Finance")]),
-            ]
-        );
-    }
-
-    #[tokio::test]
-    async fn the_latest_weight_of_a_text_counts() {
-        let (_folder, store) = store_with_tasks().await;
-        let weighted = |text, weight| Example { weight, ..example(text, &[("topic", "Finance")]) };
-        let first = [weighted("a", Some(2.5)), weighted("b", None), weighted("c", Some(0.5))];
-        let job = start(&store, &spec(), &first).await;
-        assert_eq!(store.job_examples(&job.id).await.unwrap(), first);
-        store.finish(&job.id, vec![]).await.unwrap();
-        assert_eq!(memory(&store, &["topic"]).await, first);
-        let second = [weighted("a", None), weighted("b", Some(4.0)), weighted("b", Some(3.0))];
-        learn(&store, &spec(), &second).await;
-        let expected = [weighted("a", None), weighted("b", Some(3.0)), weighted("c", Some(0.5))];
-        assert_eq!(memory(&store, &["topic"]).await, expected);
-    }
-
-    #[tokio::test]
-    async fn within_one_job_the_last_label_of_a_text_counts() {
-        let (_folder, store) = store_with_tasks().await;
-        let labels = ["Finance", "Technology", "Finance", "Entertainment"];
-        let examples = labels.map(|label| example("a", &[("topic", label)]));
-        learn(&store, &spec(), &examples).await;
-        assert_eq!(memory(&store, &["topic"]).await, examples[3..]);
-    }
-
-    #[tokio::test]
-    async fn texts_that_differ_in_case_or_space_are_different() {
-        let (_folder, store) = store_with_tasks().await;
-        let texts = ["a", "A", "a ", "á", "a\u{301}", ""];
-        let examples = texts.map(|text| example(text, &[("topic", "Finance")]));
-        learn(&store, &spec(), &examples).await;
-        assert_eq!(memory(&store, &["topic"]).await, examples);
-    }
-
-    #[tokio::test]
-    async fn replacing_forgets_the_trained_tasks_alone() {
-        let (_folder, store) = store_with_tasks().await;
-        learn(
-            &store,
-            &spec(),
-            &[
-                example("a", &[("topic", "Finance"), ("sentiment", "Negative")]),
-                example("b", &[("topic", "Technology")]),
-            ],
-        )
+    async fn examples_are_deleted_by_their_texts() {
+        let (_folder, store) = taught(&[
+            example("a", &[("topic", "Finance"), ("sentiment", "Negative")]),
+            example("b", &[("topic", "Technology")]),
+            example("c", &[("sentiment", "Positive")]),
+        ])
         .await;
-        let mut spec = spec();
-        spec.mode = Mode::Replace;
-        spec.frozen.insert("sentiment".into());
-        let new = example("c", &[("topic", "Entertainment"), ("sentiment", "Positive")]);
-        learn(&store, &spec, &[new]).await;
+        let removed = store.delete_examples(&texts(&["a", "b", "b", "A"]), Some("topic")).await;
+        assert_eq!(removed.unwrap(), 2);
         assert_eq!(
-            memory(&store, &["sentiment", "topic"]).await,
+            remembered(&store, ["sentiment", "topic"]).await,
             [
                 example("a", &[("sentiment", "Negative")]),
-                example("c", &[("topic", "Entertainment")]),
+                example("c", &[("sentiment", "Positive")])
             ]
         );
+        assert_eq!(store.delete_examples(&texts(&["a", "b"]), None).await.unwrap(), 1);
+        assert_eq!(pages(&store, 10, None, None).await, ["c"]);
+        let refused = store.delete_examples(&texts(&["c"]), Some("nobody")).await;
+        assert!(matches!(refused, Err(StoreError::UnknownTask { .. })));
     }
 
     #[tokio::test]
-    async fn a_job_that_only_evaluates_teaches_nothing() {
-        let (_folder, store) = store_with_tasks().await;
-        let mut spec = spec();
-        spec.frozen = spec.tasks.clone();
-        spec.mode = Mode::Replace;
-        learn(&store, &self::spec(), &[example("a", &[("topic", "Finance")])]).await;
-        learn(&store, &spec, &[example("a", &[("topic", "Technology")])]).await;
-        let kept = [example("a", &[("topic", "Finance")])];
-        assert_eq!(memory(&store, &["sentiment", "topic"]).await, kept);
+    async fn examples_are_deleted_by_the_time_when_they_were_last_taught() {
+        let finance = |text| example(text, &[("topic", "Finance")]);
+        let (_folder, store) = taught(&[finance("a"), finance("b")]).await;
+        let query = ExampleQuery { task: None, label: None, limit: 9, after: None };
+        let first = store.list_examples(&query).await.unwrap()[0].added_at;
+        // The clock of the store counts microseconds.
+        while Timestamp::now().as_microsecond() <= first.as_microsecond() {}
+        learn(&store, &[finance("b"), finance("c")]).await;
+        let before = |time| ExampleSelection::Before(time);
+        assert_eq!(store.delete_examples(&before(first), None).await.unwrap(), 0);
+        let later = Timestamp::from_microsecond(first.as_microsecond() + 1).unwrap();
+        assert_eq!(store.delete_examples(&before(later), Some("sentiment")).await.unwrap(), 0);
+        assert_eq!(store.delete_examples(&before(later), None).await.unwrap(), 1);
+        assert_eq!(pages(&store, 10, None, None).await, ["b", "c"]);
     }
 
     #[tokio::test]
-    async fn more_examples_than_fit_one_statement_are_remembered() {
-        let (_folder, store) = store_with_tasks().await;
-        let labels = [("topic", "Finance"), ("sentiment", "Positive")];
-        let examples: Vec<_> = (0..20_001).map(|i| example(&i.to_string(), &labels)).collect();
-        learn(&store, &spec(), &examples).await;
-        assert!(memory(&store, &["sentiment", "topic"]).await == examples);
-    }
-
-    #[test]
-    fn a_hash_is_written_in_lower_case_hexadecimal() {
-        // FIPS 180-2, appendix B.1.
-        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(super::sha256("abc"), abc);
+    async fn a_hundred_thousand_examples_are_paged_and_deleted() {
+        let text = |i: usize| format!("sentence number {i}");
+        let label = |i: usize| if i.is_multiple_of(1000) { "Technology" } else { "Finance" };
+        let examples: Vec<_> =
+            (0..100_000).map(|i| example(&text(i), &[("topic", label(i))])).collect();
+        let (_folder, store) = taught(&examples).await;
+        assert_eq!(pages(&store, 1000, None, None).await.len(), 100_000);
+        assert_eq!(pages(&store, 10, Some("topic"), Some("Technology")).await.len(), 100);
+        let hashes = (0..50_000).map(|i| TextHash::of(&text(i))).collect();
+        let removed = store.delete_examples(&ExampleSelection::Texts(hashes), None).await;
+        assert_eq!(removed.unwrap(), 50_000);
+        let removed =
+            store.delete_examples(&ExampleSelection::Before(Timestamp::now()), None).await;
+        assert_eq!(removed.unwrap(), 50_000);
     }
 }

@@ -6,8 +6,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::heads::Task;
-use crate::store::{NewVersion, Store};
+use crate::store::{NewVersion, Outcome, Store, StoreError, VersionInfo};
 use crate::training::job::{Example, Job, JobSpec, Mode};
+use crate::training::result::Promote;
 use crate::training::selection::Strength;
 use crate::training::solver::Solver;
 
@@ -56,6 +57,8 @@ pub(super) fn spec() -> JobSpec {
         calibrate: false,
         validation: Some(0.1),
         seed: 7,
+        promote: Promote::IfNotWorse,
+        margin: 0.01,
     }
 }
 
@@ -81,6 +84,36 @@ pub(super) async fn start(store: &Store, spec: &JobSpec, examples: &[Example]) -
     running
 }
 
+/// Ends a running job that nothing is rejected of.
+pub(super) async fn finish(
+    store: &Store,
+    job: &str,
+    versions: Vec<NewVersion>,
+) -> Result<Vec<VersionInfo>, StoreError> {
+    store.finish(job, Outcome { versions, ..Outcome::default() }).await
+}
+
+/// What is remembered for tasks, where texts are kept.
+pub(super) async fn remembered<S: AsRef<str>>(
+    store: &Store,
+    tasks: impl IntoIterator<Item = S>,
+) -> Vec<Example> {
+    let tasks = tasks.into_iter().map(|task| task.as_ref().to_owned()).collect();
+    let stored = store.examples(&tasks).await.unwrap().into_iter();
+    stored
+        .map(|it| Example { text: it.text.unwrap(), labels: it.labels, weight: it.weight })
+        .collect()
+}
+
+/// A version that goes live.
 pub(super) fn new_version(task: Task, weights: &[u8]) -> NewVersion {
-    NewVersion { task, encoder: "minilm@1".into(), parent: None, weights: weights.into() }
+    NewVersion {
+        task,
+        encoder: "minilm@1".into(),
+        parent: None,
+        weights: weights.into(),
+        twin: None,
+        evaluation: None,
+        goes_live: true,
+    }
 }

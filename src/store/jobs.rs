@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::store::error::{During, StoreError};
 use crate::store::{Store, placeholders, timestamp};
 use crate::training::job::{EpochReport, Example, Job, JobState};
+use crate::training::result::JobResult;
 
 /// Which jobs [`Store::jobs`] lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct JobCounts {
     pub queued: i64,
     pub running: i64,
     pub succeeded: i64,
+    pub rejected: i64,
     pub failed: i64,
     pub cancelled: i64,
 }
@@ -43,19 +45,32 @@ impl Store {
         Ok(self.with_epochs(&rows).await?.pop())
     }
 
-    /// A page of jobs, newest first, without their epochs: these can be many.
+    /// A page of jobs, newest first, without their epochs: these can be many. A job whose record
+    /// cannot be read is left out, as it would hide all others.
     pub async fn jobs(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM jobs WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR state = $2)
-             ORDER BY id DESC LIMIT $3",
-        )
-        .bind(&query.before)
-        .bind(query.state.map(JobState::as_str))
-        .bind(i64::from(query.limit))
-        .fetch_all(&self.reads)
-        .await
-        .during("list jobs")?;
-        rows.iter().map(decode).collect()
+        const OPERATION: &str = "list jobs";
+        let mut before = query.before.clone();
+        let mut jobs = Vec::new();
+        loop {
+            let wanted = query.limit as usize - jobs.len();
+            let rows = sqlx::query(
+                "SELECT * FROM jobs WHERE (id < $1 OR $1 IS NULL) AND (state = $2 OR $2 IS NULL)
+                 ORDER BY id DESC LIMIT $3",
+            )
+            .bind(&before)
+            .bind(query.state.map(JobState::as_str))
+            .bind(i64::try_from(wanted).expect("a limit is small"))
+            .fetch_all(&self.reads)
+            .await
+            .during(OPERATION)?;
+            for row in &rows {
+                jobs.extend(readable(row)?);
+                before = Some(row.try_get("id").during(OPERATION)?);
+            }
+            if rows.len() < wanted || jobs.len() == query.limit as usize {
+                return Ok(jobs);
+            }
+        }
     }
 
     /// How many jobs are in each state, of all that were ever accepted.
@@ -71,6 +86,7 @@ impl Store {
                 JobState::Queued => &mut counts.queued,
                 JobState::Running => &mut counts.running,
                 JobState::Succeeded => &mut counts.succeeded,
+                JobState::Rejected => &mut counts.rejected,
                 JobState::Failed => &mut counts.failed,
                 JobState::Cancelled => &mut counts.cancelled,
             };
@@ -130,6 +146,18 @@ pub(super) fn decode_example(row: &AnyRow) -> Result<Example, StoreError> {
     Ok(Example { text, labels, weight: row.try_get("weight").during(OPERATION)? })
 }
 
+/// As [`decode`], but `None` for a record that does not make sense, which is logged.
+pub(super) fn readable(row: &AnyRow) -> Result<Option<Job>, StoreError> {
+    match decode(row) {
+        Ok(job) => Ok(Some(job)),
+        Err(StoreError::Corrupt { record, cause }) => {
+            tracing::error!(record, cause, "a job's record cannot be read");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads a row of `jobs`, all but its epochs.
 pub(super) fn decode(row: &AnyRow) -> Result<Job, StoreError> {
     const OPERATION: &str = "read a job";
@@ -149,8 +177,15 @@ pub(super) fn decode(row: &AnyRow) -> Result<Job, StoreError> {
         epochs: Vec::new(),
         published: from_json(row, "published", "the published versions of job", &id)?,
         reason: row.try_get("reason").during(OPERATION)?,
+        result: result(row, &id)?,
         id,
     })
+}
+
+fn result(row: &AnyRow, job: &str) -> Result<Option<JobResult>, StoreError> {
+    let json: Option<&str> = row.try_get("result").during("read a job")?;
+    let result = json.map(serde_json::from_str).transpose();
+    result.map_err(|e| StoreError::corrupt(format!("the result of job {job}"), e))
 }
 
 fn from_json<T: DeserializeOwned>(
@@ -227,7 +262,7 @@ mod tests {
         for end in ends {
             let job = start(&store, &spec(), &[]).await;
             match end {
-                "finish" => drop(store.finish(&job.id, vec![]).await.unwrap()),
+                "finish" => drop(finish(&store, &job.id, vec![]).await.unwrap()),
                 "fail" => store.fail(&job.id, "for the test").await.unwrap(),
                 _ => store.stop(&job.id, "for the test").await.unwrap(),
             }
@@ -236,7 +271,8 @@ mod tests {
         enqueue(&store, &spec(), &[]).await;
         enqueue(&store, &spec(), &[]).await;
         let counts = store.job_counts().await.unwrap();
-        let expected = JobCounts { queued: 2, running: 1, succeeded: 1, failed: 2, cancelled: 1 };
+        let expected =
+            JobCounts { queued: 2, running: 1, succeeded: 1, rejected: 0, failed: 2, cancelled: 1 };
         assert_eq!(counts, expected);
     }
 

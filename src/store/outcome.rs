@@ -1,14 +1,31 @@
 //! What a running job leaves behind: the reports of its epochs and its end. An ended job stays as
 //! it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{AnyConnection, Row};
 
 use crate::store::error::{During, StoreError};
 use crate::store::jobs::{JOB_EXAMPLES, decode, decode_example, state};
-use crate::store::{NewVersion, Store, VersionInfo, examples, now, versions};
+use crate::store::memory::Lesson;
+use crate::store::queue::take_turn;
+use crate::store::{NewVersion, Store, VersionInfo, embeddings, memory, now, versions};
 use crate::training::job::{EpochReport, JobState};
+use crate::training::result::JobResult;
+
+/// What a job that came to its end leaves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// At most one a task.
+    pub versions: Vec<NewVersion>,
+    /// Tasks whose version was judged worse than the live one. They learn nothing from the job: what
+    /// is remembered stays what is answered from.
+    pub rejected: BTreeSet<String>,
+    /// Why, where the job is rejected.
+    pub reason: Option<String>,
+    /// Versions get their numbers in it.
+    pub result: Option<JobResult>,
+}
 
 impl Store {
     /// Adds reports of epochs to a running job, in one step.
@@ -44,8 +61,10 @@ impl Store {
         tx.commit().await.during(OPERATION)
     }
 
-    /// Ends a running job with success, all in one step: publishes `versions`, makes them live, and
-    /// adds the job's examples to those of the tasks that it trained.
+    /// Ends a running job that came to its end, all in one step: stores its versions, makes those
+    /// live that are to go live, and adds the job's examples to those of the tasks that it trained
+    /// and that were not rejected. The job has succeeded, unless a task was rejected and nothing
+    /// went live.
     ///
     /// # Errors
     /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running;
@@ -55,18 +74,27 @@ impl Store {
     pub async fn finish(
         &self,
         job: &str,
-        versions: Vec<NewVersion>,
+        outcome: Outcome,
     ) -> Result<Vec<VersionInfo>, StoreError> {
         const OPERATION: &str = "finish a job";
+        let Outcome { versions, rejected, reason, mut result } = outcome;
+        let went_live = versions.iter().any(|version| version.goes_live);
+        let state = match !rejected.is_empty() && !went_live {
+            true => JobState::Rejected,
+            false => JobState::Succeeded,
+        };
         let now = now();
         let mut tx = self.begin(OPERATION).await?;
+        take_turn(&mut tx).await?;
         let row = sqlx::query(
-            "UPDATE jobs SET state = 'succeeded', finished_at = $2, reason = NULL
+            "UPDATE jobs SET state = $3, finished_at = $2, reason = $4
              WHERE id = $1 AND state = 'running'
              RETURNING *",
         )
         .bind(job)
         .bind(now)
+        .bind(state.as_str())
+        .bind(reason.as_deref().map(storable))
         .fetch_optional(&mut *tx)
         .await
         .during(OPERATION)?;
@@ -75,30 +103,43 @@ impl Store {
         };
         let spec = decode(&row)?.spec;
 
-        let mut published = Vec::with_capacity(versions.len());
+        let encoder = versions.first().map(|version| version.encoder.clone());
+        let mut stored = Vec::with_capacity(versions.len());
         for version in versions {
             let task = &version.task.name;
             if !spec.tasks.contains(task) || spec.frozen.contains(task) {
                 let (job, task) = (job.to_owned(), task.clone());
                 return Err(StoreError::NotTrained { job, task });
             }
-            published.push(versions::publish(&mut tx, version, job, now).await?);
+            let info = versions::insert(&mut tx, version, Some(job), now).await?;
+            if let Some(task) = result.as_mut().and_then(|it| it.tasks.get_mut(&info.task)) {
+                task.version = Some(info.version);
+            }
+            stored.push(info);
         }
-        let numbers: BTreeMap<_, _> = published.iter().map(|v| (&v.task, v.version)).collect();
-        sqlx::query("UPDATE jobs SET published = $2 WHERE id = $1")
+        let live = stored.iter().filter(|version| version.live);
+        let published: BTreeMap<_, _> = live.map(|v| (&v.task, v.version)).collect();
+        sqlx::query("UPDATE jobs SET published = $2, result = $3 WHERE id = $1")
             .bind(job)
-            .bind(serde_json::to_string(&numbers).expect("names and numbers always make JSON"))
+            .bind(serde_json::to_string(&published).expect("names and numbers always make JSON"))
+            .bind(result.map(|it| serde_json::to_string(&it).expect("a result always makes JSON")))
             .execute(&mut *tx)
             .await
             .during(OPERATION)?;
 
         let rows = sqlx::query(JOB_EXAMPLES).bind(job).fetch_all(&mut *tx).await;
         let rows = rows.during(OPERATION)?;
-        let learnt = rows.iter().map(decode_example).collect::<Result<Vec<_>, _>>()?;
-        examples::merge(&mut tx, &spec, &learnt).await?;
+        let examples = rows.iter().map(decode_example).collect::<Result<Vec<_>, _>>()?;
+        let trained = spec.tasks.difference(&spec.frozen);
+        let tasks = trained.filter(|&task| !rejected.contains(task)).map(String::as_str).collect();
+        memory::merge(&mut tx, Lesson { tasks, mode: spec.mode, examples: &examples }).await?;
         drop_examples(&mut tx, job).await?;
+        embeddings::drop_strays(&mut tx).await?;
+        if let Some(encoder) = encoder.filter(|_| !self.texts) {
+            memory::drop_texts(&mut tx, &encoder).await?;
+        }
         tx.commit().await.during(OPERATION)?;
-        Ok(published)
+        Ok(stored)
     }
 
     /// Ends a running job as failed. Nothing of it is published or remembered.
@@ -148,6 +189,9 @@ pub(super) async fn end(
     .during(OPERATION)?;
     if ended.rows_affected() == 0 {
         return Err(refusal(tx, job, OPERATION).await);
+    }
+    if from == JobState::Running {
+        embeddings::drop_strays(tx).await?;
     }
     drop_examples(tx, job).await
 }

@@ -13,6 +13,12 @@ use crate::store::outcome::{end, refusal, state_of, storable};
 use crate::store::{ROWS_PER_STATEMENT, Store, jobs, now, placeholders, refuse_nul, timestamp};
 use crate::training::job::{Example, Job, JobSpec, JobState};
 
+/// How often a job is started that was running when the server died.
+pub const MOST_ATTEMPTS: i64 = 3;
+
+/// Why a job failed whose record another version of the program may have written.
+const UNREADABLE: &str = "the job's stored record cannot be read; the server's log says why";
+
 /// What [`Store::cancel`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancellation {
@@ -87,28 +93,37 @@ impl Store {
             epochs: Vec::new(),
             published: BTreeMap::new(),
             reason: None,
+            result: None,
         })
     }
 
-    /// Starts the oldest waiting job, unless one is running already or none waits.
+    /// Starts the oldest waiting job, unless one is running already or none waits. A job whose record
+    /// cannot be read fails, so that it does not hold up the others.
     pub async fn claim_next(&self) -> Result<Option<Job>, StoreError> {
         const OPERATION: &str = "start the next job";
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
-        let row = sqlx::query(
-            "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_at = $1
-             WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1)
-               AND state = 'queued'
-               AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running')
-             RETURNING *",
-        )
-        .bind(now())
-        .fetch_optional(&mut *tx)
-        .await
-        .during(OPERATION)?;
-        let job = row.as_ref().map(jobs::decode).transpose()?;
+        let claimed = loop {
+            let row = sqlx::query(
+                "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_at = $1
+                 WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1)
+                   AND state = 'queued'
+                   AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running')
+                 RETURNING *",
+            )
+            .bind(now())
+            .fetch_optional(&mut *tx)
+            .await
+            .during(OPERATION)?;
+            let Some(row) = row else { break None };
+            if let Some(job) = jobs::readable(&row)? {
+                break Some(job);
+            }
+            let id: &str = row.try_get("id").during(OPERATION)?;
+            end(&mut tx, id, JobState::Running, JobState::Failed, UNREADABLE).await?;
+        };
         tx.commit().await.during(OPERATION)?;
-        Ok(job)
+        Ok(claimed)
     }
 
     /// Cancels a waiting job at once; asks a running one to stop, durably: should the server die
@@ -134,7 +149,7 @@ impl Store {
                     .during(OPERATION)?;
                 Cancellation::Requested
             }
-            JobState::Succeeded | JobState::Failed | JobState::Cancelled => {
+            JobState::Succeeded | JobState::Rejected | JobState::Failed | JobState::Cancelled => {
                 return Err(refusal(&mut tx, id, OPERATION).await);
             }
         };
@@ -143,18 +158,22 @@ impl Store {
     }
 
     /// Settles the jobs that a server left running when it died. Call it once, before the first
-    /// claim. A job whose cancellation had been requested is cancelled under either policy.
+    /// claim. A job whose cancellation had been requested is cancelled under either policy; one that
+    /// was running each of [`MOST_ATTEMPTS`] times when a server died may be why, and fails.
     pub async fn recover(&self, policy: OnRestart) -> Result<Recovered, StoreError> {
         const OPERATION: &str = "recover interrupted jobs";
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
-        let rows = sqlx::query("SELECT id, reason FROM jobs WHERE state = 'running' ORDER BY id")
-            .fetch_all(&mut *tx)
-            .await
-            .during(OPERATION)?;
+        let rows = sqlx::query(
+            "SELECT id, reason, attempts FROM jobs WHERE state = 'running' ORDER BY id",
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .during(OPERATION)?;
         let mut recovered = Recovered::default();
         for row in rows {
             let id: String = row.try_get("id").during(OPERATION)?;
+            let attempts: i64 = row.try_get("attempts").during(OPERATION)?;
             let cancelled: Option<String> = row.try_get("reason").during(OPERATION)?;
             match (cancelled, policy) {
                 (Some(reason), _) => {
@@ -164,6 +183,13 @@ impl Store {
                 (None, OnRestart::Fail) => {
                     let reason = "the server stopped while the job was running";
                     end(&mut tx, &id, JobState::Running, JobState::Failed, reason).await?;
+                    recovered.failed.push(id);
+                }
+                (None, OnRestart::Resume) if attempts >= MOST_ATTEMPTS => {
+                    let reason = format!(
+                        "the server stopped while the job was running, {attempts} times; it is not tried again"
+                    );
+                    end(&mut tx, &id, JobState::Running, JobState::Failed, &reason).await?;
                     recovered.failed.push(id);
                 }
                 (None, OnRestart::Resume) => {

@@ -10,9 +10,10 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 
 use crate::store::error::{During, StoreError};
 
-/// Connections that write. `FULL`: a commit has reached the disk when it returns.
-pub(super) const WRITE: &str =
-    "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 10000";
+/// Connections that write. `FULL`: a commit has reached the disk when it returns. `secure_delete`:
+/// what is deleted, such as somebody's text, is overwritten.
+pub(super) const WRITE: &str = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+     PRAGMA secure_delete = ON; PRAGMA busy_timeout = 10000";
 
 /// Connections that read.
 pub(super) const READ: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 10000";
@@ -148,6 +149,7 @@ mod tests {
 
     use crate::store::fixtures::*;
     use crate::store::{Store, StoreError};
+    use crate::training::text_hash::TextHash;
 
     #[tokio::test]
     async fn a_missing_file_and_its_folders_are_created() {
@@ -164,7 +166,7 @@ mod tests {
         let (folder, store) = store_with_tasks().await;
         let learnt = [example("a", &[("topic", "Finance")])];
         let done = start(&store, &spec(), &learnt).await;
-        store.finish(&done.id, vec![new_version(topic(), b"w")]).await.unwrap();
+        finish(&store, &done.id, vec![new_version(topic(), b"w")]).await.unwrap();
         let waiting = enqueue(&store, &spec(), &learnt).await;
         let done = store.job(&done.id).await.unwrap();
         // Dropped, not closed, as when the process dies.
@@ -174,7 +176,7 @@ mod tests {
         assert_eq!(store.tasks().await.unwrap(), [sentiment(), topic()]);
         assert_eq!(store.live_versions().await.unwrap()[0].weights, b"w");
         assert_eq!(store.job(&done.as_ref().unwrap().id).await.unwrap(), done);
-        assert_eq!(store.examples(&["topic".into()].into()).await.unwrap(), learnt);
+        assert_eq!(remembered(&store, ["topic"]).await, learnt);
         assert_eq!(store.job_examples(&waiting.id).await.unwrap(), learnt);
         assert_eq!(store.claim_next().await.unwrap().unwrap().id, waiting.id);
     }
@@ -293,5 +295,31 @@ mod tests {
         assert_eq!(store.tasks().await.unwrap().len(), 2);
         tx.commit().await.unwrap();
         assert_eq!(store.tasks().await.unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_text_that_is_not_kept_is_not_in_the_file() {
+        for kept in [true, false] {
+            let (folder, store) = store_with_tasks().await;
+            let store = store.keeping_texts(kept);
+            let texts: Vec<_> =
+                (0..500).map(|i| format!("a secret sentence, number {i}")).collect();
+            let secrets: Vec<_> =
+                texts.iter().map(|text| example(text, &[("topic", "Finance")])).collect();
+            let job = start(&store, &spec(), &secrets).await;
+            let embeddings: Vec<_> =
+                texts.iter().map(|text| (TextHash::of(text), &[1.0_f32][..])).collect();
+            store.keep_embeddings("minilm@1", &embeddings).await.unwrap();
+            finish(&store, &job.id, vec![new_version(topic(), b"w")]).await.unwrap();
+            assert_eq!(store.example_counts().await.unwrap()["topic"], 500);
+            store.close().await;
+            drop(store);
+            let mut found = false;
+            for file in fs::read_dir(folder.path()).unwrap() {
+                let bytes = fs::read(file.unwrap().path()).unwrap();
+                found |= bytes.windows(17).any(|window| window == b"a secret sentence");
+            }
+            assert_eq!(found, kept);
+        }
     }
 }

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use crate::heads::Task;
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
-use crate::store::{Store, examples, jobs, refuse_nul};
+use crate::store::{Store, jobs, memory, refuse_nul};
 
 /// What [`Store::put_task`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,18 +114,20 @@ impl Store {
             .await
             .during(OPERATION)?;
         for job in &jobs {
-            let job = jobs::decode(job)?;
+            // One that cannot be read cannot run either.
+            let Some(job) = jobs::readable(job)? else { continue };
             if job.spec.tasks.contains(name) {
                 return Err(StoreError::TaskInTraining { task: name.to_owned(), job: job.id });
             }
         }
         for delete in [
+            "DELETE FROM earlier_live_versions WHERE task = $1",
             "DELETE FROM live_versions WHERE task = $1",
             "DELETE FROM head_versions WHERE task = $1",
         ] {
             sqlx::query(delete).bind(name).execute(&mut *tx).await.during(OPERATION)?;
         }
-        examples::forget(&mut tx, &[name]).await?;
+        memory::forget(&mut tx, &[name].into()).await?;
         let deleted = sqlx::query("DELETE FROM tasks WHERE name = $1")
             .bind(name)
             .execute(&mut *tx)
@@ -181,7 +183,7 @@ mod tests {
     async fn a_task_with_versions_keeps_its_labels_and_their_order() {
         let (_folder, store) = store_with_tasks().await;
         let job = start(&store, &spec(), &[]).await;
-        store.finish(&job.id, vec![new_version(topic(), b"w")]).await.unwrap();
+        finish(&store, &job.id, vec![new_version(topic(), b"w")]).await.unwrap();
         let mut reversed = topic();
         reversed.labels.reverse();
         let mut moved = topic();
@@ -201,7 +203,7 @@ mod tests {
     async fn a_task_with_examples_keeps_its_labels() {
         let (_folder, store) = store_with_tasks().await;
         let job = start(&store, &spec(), &[example("a", &[("topic", "Finance")])]).await;
-        store.finish(&job.id, vec![]).await.unwrap();
+        finish(&store, &job.id, vec![]).await.unwrap();
         let refused = store.put_task(&task("topic", &["Sport"])).await;
         assert!(matches!(refused, Err(StoreError::TaskInUse { .. })), "{refused:?}");
     }
@@ -213,19 +215,18 @@ mod tests {
         let one = example("b", &[("topic", "Technology")]);
         let job = start(&store, &spec(), &[both, one]).await;
         let versions = vec![new_version(topic(), b"t"), new_version(sentiment(), b"s")];
-        store.finish(&job.id, versions).await.unwrap();
+        finish(&store, &job.id, versions).await.unwrap();
         let job = start(&store, &spec(), &[]).await;
         let child = new_version(topic(), b"t2");
         let child = crate::store::NewVersion { parent: Some(1), ..child };
-        store.finish(&job.id, vec![child]).await.unwrap();
+        finish(&store, &job.id, vec![child]).await.unwrap();
 
         store.delete_task("topic").await.unwrap();
         assert_eq!(store.tasks().await.unwrap(), [sentiment()]);
         assert_eq!(store.versions("topic").await.unwrap(), []);
         let live = store.live_versions().await.unwrap();
         assert_eq!(live.iter().map(|v| v.info.task.as_str()).collect::<Vec<_>>(), ["sentiment"]);
-        let tasks = ["sentiment".into(), "topic".into()].into();
-        let left = store.examples(&tasks).await.unwrap();
+        let left = remembered(&store, ["sentiment", "topic"]).await;
         assert_eq!(left, [example("a", &[("sentiment", "Negative")])]);
         assert_eq!(store.job(&job.id).await.unwrap().unwrap().published["topic"], 2);
     }
@@ -234,7 +235,7 @@ mod tests {
     async fn a_deleted_task_may_start_again_with_other_labels() {
         let (_folder, store) = store_with_tasks().await;
         let job = start(&store, &spec(), &[]).await;
-        store.finish(&job.id, vec![new_version(topic(), b"w")]).await.unwrap();
+        finish(&store, &job.id, vec![new_version(topic(), b"w")]).await.unwrap();
         store.delete_task("topic").await.unwrap();
         let other = task("topic", &["Sport", "Weather"]);
         assert_eq!(store.put_task(&other).await.unwrap(), TaskChange::Created);

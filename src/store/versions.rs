@@ -1,14 +1,15 @@
-//! Head versions and which of them are live.
+//! Head versions: stored once, never changed.
 
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::heads::Task;
 use crate::store::error::{During, StoreError};
-use crate::store::{Store, tasks, timestamp};
+use crate::store::{Store, live_versions, tasks, timestamp};
 
-/// Trained weights that are not published yet.
+/// Weights that are not stored yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewVersion {
     /// The task as it was when the weights were fit; publishing fails if it is another one by then.
@@ -19,6 +20,12 @@ pub struct NewVersion {
     pub parent: Option<i64>,
     /// Opaque to the store.
     pub weights: Vec<u8>,
+    /// The head that was fit without the held-out rows, in the form of `weights`.
+    pub twin: Option<Vec<u8>>,
+    /// How the twin did on the held-out rows; opaque to the store.
+    pub evaluation: Option<Value>,
+    /// Whether it is to answer from now on, or only to be there.
+    pub goes_live: bool,
 }
 
 /// What is known of a head version besides its weights.
@@ -29,9 +36,11 @@ pub struct VersionInfo {
     pub version: i64,
     pub encoder: String,
     pub parent: Option<i64>,
-    /// The job that made the version.
+    /// The job that made the version; `None` for an imported one.
     pub job: Option<String>,
     pub created_at: Timestamp,
+    /// As [`NewVersion::evaluation`].
+    pub evaluation: Option<Value>,
     /// Whether this is the version of the task that answers.
     pub live: bool,
 }
@@ -40,15 +49,16 @@ pub struct VersionInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredVersion {
     pub info: VersionInfo,
-    /// The bytes that were published.
+    /// The bytes that were stored.
     pub weights: Vec<u8>,
+    pub twin: Option<Vec<u8>>,
 }
 
 impl Store {
     /// All versions of a task, newest first; none if there is no such task.
     pub async fn versions(&self, task: &str) -> Result<Vec<VersionInfo>, StoreError> {
         let rows = sqlx::query(
-            "SELECT v.task, v.version, v.encoder, v.parent, v.job, v.created_at,
+            "SELECT v.task, v.version, v.encoder, v.parent, v.job, v.created_at, v.evaluation,
                     l.version AS live_version
              FROM head_versions v LEFT JOIN live_versions l ON l.task = v.task
              WHERE v.task = $1 ORDER BY v.version DESC",
@@ -93,14 +103,14 @@ impl Store {
     }
 }
 
-/// Stores `new` under the task's next number and makes it live.
-pub(super) async fn publish(
+/// Stores `new` under the task's next number, and makes it live if it is to be.
+pub(super) async fn insert(
     tx: &mut AnyConnection,
     new: NewVersion,
-    job: &str,
+    job: Option<&str>,
     now: i64,
 ) -> Result<VersionInfo, StoreError> {
-    const OPERATION: &str = "publish a head version";
+    const OPERATION: &str = "store a head version";
     // The update comes first: it locks the task against a second publisher.
     let row = sqlx::query(
         "UPDATE tasks SET last_version = last_version + 1 WHERE name = $1
@@ -118,8 +128,9 @@ pub(super) async fn publish(
     }
     let version: i64 = row.try_get("last_version").during(OPERATION)?;
     sqlx::query(
-        "INSERT INTO head_versions (task, version, encoder, parent, job, created_at, weights)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO head_versions
+            (task, version, encoder, parent, job, created_at, weights, twin, evaluation)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(&new.task.name)
     .bind(version)
@@ -128,37 +139,38 @@ pub(super) async fn publish(
     .bind(job)
     .bind(now)
     .bind(new.weights)
+    .bind(new.twin)
+    .bind(new.evaluation.as_ref().map(Value::to_string))
     .execute(&mut *tx)
     .await
     .during(OPERATION)?;
-    sqlx::query(
-        "INSERT INTO live_versions (task, version) VALUES ($1, $2)
-         ON CONFLICT (task) DO UPDATE SET version = excluded.version",
-    )
-    .bind(&new.task.name)
-    .bind(version)
-    .execute(&mut *tx)
-    .await
-    .during(OPERATION)?;
+    if new.goes_live {
+        live_versions::set(tx, &new.task.name, version).await?;
+    }
     Ok(VersionInfo {
         task: new.task.name,
         version,
         encoder: new.encoder,
         parent: new.parent,
-        job: Some(job.to_owned()),
+        job: job.map(str::to_owned),
         created_at: timestamp(now)?,
-        live: true,
+        evaluation: new.evaluation,
+        live: new.goes_live,
     })
 }
 
-fn decode(row: &AnyRow) -> Result<StoredVersion, StoreError> {
-    let weights = row.try_get("weights").during("read the weights of a head version")?;
-    Ok(StoredVersion { info: decode_info(row)?, weights })
+pub(super) fn decode(row: &AnyRow) -> Result<StoredVersion, StoreError> {
+    const OPERATION: &str = "read the weights of a head version";
+    let weights = row.try_get("weights").during(OPERATION)?;
+    let twin = row.try_get("twin").during(OPERATION)?;
+    Ok(StoredVersion { info: decode_info(row)?, weights, twin })
 }
 
 fn decode_info(row: &AnyRow) -> Result<VersionInfo, StoreError> {
     const OPERATION: &str = "read a head version";
     let version = row.try_get("version").during(OPERATION)?;
+    let evaluation: Option<&str> = row.try_get("evaluation").during(OPERATION)?;
+    let evaluation = evaluation.map(serde_json::from_str).transpose();
     let live_version: Option<i64> = row.try_get("live_version").during(OPERATION)?;
     Ok(VersionInfo {
         task: row.try_get("task").during(OPERATION)?,
@@ -167,6 +179,8 @@ fn decode_info(row: &AnyRow) -> Result<VersionInfo, StoreError> {
         parent: row.try_get("parent").during(OPERATION)?,
         job: row.try_get("job").during(OPERATION)?,
         created_at: timestamp(row.try_get("created_at").during(OPERATION)?)?,
+        evaluation: evaluation
+            .map_err(|e| StoreError::corrupt("the evaluation of a head version", e))?,
         live: live_version == Some(version),
     })
 }
@@ -181,7 +195,7 @@ mod tests {
         let (_folder, store) = store_with_tasks().await;
         for (number, weights) in [(1, b"first"), (2, b"other")] {
             let job = start(&store, &spec(), &[]).await;
-            let published = store.finish(&job.id, vec![new_version(topic(), weights)]).await;
+            let published = finish(&store, &job.id, vec![new_version(topic(), weights)]).await;
             assert_eq!(published.unwrap()[0].version, number);
         }
         let versions = store.versions("topic").await.unwrap();
@@ -195,13 +209,14 @@ mod tests {
         let (_folder, store) = store_with_tasks().await;
         let weights: Vec<u8> = (0..=255).cycle().take(100_000).collect();
         let job = start(&store, &spec(), &[]).await;
-        let published = store.finish(&job.id, vec![new_version(topic(), &weights)]).await.unwrap();
+        let published =
+            finish(&store, &job.id, vec![new_version(topic(), &weights)]).await.unwrap();
         let before = store.version("topic", 1).await.unwrap().unwrap();
         assert_eq!((&before.info, &before.weights), (&published[0], &weights));
 
         let next = start(&store, &spec(), &[]).await;
         let child = NewVersion { parent: Some(1), ..new_version(topic(), b"new") };
-        store.finish(&next.id, vec![child]).await.unwrap();
+        finish(&store, &next.id, vec![child]).await.unwrap();
         let mut after = store.version("topic", 1).await.unwrap().unwrap();
         assert!(!std::mem::replace(&mut after.info.live, true));
         assert_eq!(after, before);
@@ -216,7 +231,7 @@ mod tests {
         assert_eq!(store.live_versions().await.unwrap(), []);
         for weights in [[1_u8, 2], [3, 4]] {
             let job = start(&store, &spec(), &[]).await;
-            store.finish(&job.id, vec![new_version(sentiment(), &weights)]).await.unwrap();
+            finish(&store, &job.id, vec![new_version(sentiment(), &weights)]).await.unwrap();
         }
         let live = store.live_versions().await.unwrap();
         assert_eq!(live.len(), 1);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use thiserror::Error;
 
-pub use split::{Split, text_key};
+pub use split::Split;
 
 /// Embeddings, one a row, and for each task the class of each row that carries a label for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,8 +48,8 @@ pub enum DatasetError {
     Weights { found: usize, expected: usize },
     #[error("the weight of row {row} is {weight}; only finite numbers greater than 0 are allowed")]
     Weight { row: usize, weight: f64 },
-    #[error("there are keys for {found} rows, but there are {expected} embeddings")]
-    Keys { found: usize, expected: usize },
+    #[error("there are texts for {found} rows, but there are {expected} embeddings")]
+    Texts { found: usize, expected: usize },
     #[error("the validation share is {0}, but it must be at least 0 and below 1")]
     Share(f64),
 }

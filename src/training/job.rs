@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::training::result::{JobResult, Promote};
 use crate::training::selection::Strength;
 use crate::training::solver::Solver;
+use crate::training::verdict::DEFAULT_MARGIN;
 
 /// A text with a label for one or more tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,16 @@ pub struct JobSpec {
     pub validation: Option<f64>,
     /// Seeds initial weights, the folds of a cross-validation and the order of mini-batches.
     pub seed: u64,
+    /// When what the job makes goes live.
+    #[serde(default)]
+    pub promote: Promote,
+    /// How far below the live version's accuracy a new one may be to go live, as a share.
+    #[serde(default = "default_margin")]
+    pub margin: f64,
+}
+
+fn default_margin() -> f64 {
+    DEFAULT_MARGIN
 }
 
 /// How much the examples of a class count, beside their own weight.
@@ -70,15 +82,18 @@ pub enum JobState {
     Queued,
     Running,
     Succeeded,
+    /// It ran to its end, but what it made was worse than what is live.
+    Rejected,
     Failed,
     Cancelled,
 }
 
 impl JobState {
-    pub const ALL: [JobState; 5] = [
+    pub const ALL: [JobState; 6] = [
         JobState::Queued,
         JobState::Running,
         JobState::Succeeded,
+        JobState::Rejected,
         JobState::Failed,
         JobState::Cancelled,
     ];
@@ -89,6 +104,7 @@ impl JobState {
             JobState::Queued => "queued",
             JobState::Running => "running",
             JobState::Succeeded => "succeeded",
+            JobState::Rejected => "rejected",
             JobState::Failed => "failed",
             JobState::Cancelled => "cancelled",
         }
@@ -141,6 +157,8 @@ pub struct Job {
     pub epochs: Vec<EpochReport>,
     /// Task to the version that the job published.
     pub published: BTreeMap<String, i64>,
-    /// Why the job failed or was cancelled.
+    /// Why the job was rejected, failed or was cancelled.
     pub reason: Option<String>,
+    /// `None` for a job that did not come to its end.
+    pub result: Option<JobResult>,
 }

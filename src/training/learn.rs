@@ -58,8 +58,17 @@ pub struct Learnt {
     pub evaluation: Evaluation,
 }
 
-/// Fits the heads of all tasks that are not frozen and gives what it learnt, in the order of the data
-/// set's tasks, as `starts` is. `held_out` has an entry a row. `on_step` may stop it at any step.
+/// What came of [`learn`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learning {
+    /// In the order of the data set's tasks.
+    pub heads: Vec<Learnt>,
+    /// The rows that no twin was fit on, if there are any.
+    pub held_out: Option<Dataset>,
+}
+
+/// Fits the heads of all tasks that are not frozen and gives what it learnt. `starts` is in the order of
+/// the data set's tasks. `held_out` has an entry a row. `on_step` may stop it at any step.
 ///
 /// For each task: the strength of the penalty is settled by cross-validation on the training rows; the
 /// head's twin is fit on these, its temperature found, the twin scored on the held-out rows; then the
@@ -73,7 +82,7 @@ pub fn learn(
     held_out: &[bool],
     starts: Vec<Start>,
     on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
-) -> Result<Vec<Learnt>, FitError> {
+) -> Result<Learning, FitError> {
     let (split, all) = match held_out.contains(&true) {
         true => (data.split(held_out), Some(data)),
         false => (Split { train: data, validation: None }, None),
@@ -87,8 +96,8 @@ pub fn learn(
     for (task, (settled, fitted)) in settled.into_iter().zip(&fitted).enumerate() {
         learnt.push(assess(plan, &split, task, settled, &fitted.head));
     }
-    // The copies of the rows are not needed any more.
-    drop(split);
+    // The copy of the training rows is not needed any more.
+    let held_out = split.validation;
     if let Some(all) = all {
         let data = Split { train: all, validation: None };
         for (task, part) in parts.iter().enumerate() {
@@ -104,7 +113,7 @@ pub fn learn(
             learnt[task].head = calibrated(&refit.swap_remove(task).head, temperature);
         }
     }
-    Ok(learnt)
+    Ok(Learning { heads: learnt, held_out })
 }
 
 /// A task whose penalty is settled.

@@ -1,29 +1,31 @@
 //! One job from its examples to new weights: gather, embed, fit. Nothing is published here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod rows;
+
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
 
 use ndarray::Array2;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes::Causes;
-use crate::encoder::tokenizer::Truncation;
-use crate::encoder::{Class, EmbedOptions, Encoder};
+use crate::encoder::Encoder;
 use crate::heads::head::Head;
 use crate::heads::live::{LiveTask, Snapshot};
 use crate::heads::{HeadVersion, InitialSeed, Task};
 use crate::metrics::{Metrics, TaskLabel};
-use crate::store::{NewVersion, Store};
-use crate::training::dataset::{Dataset, text_key};
+use crate::store::Store;
+use crate::training::dataset::Dataset;
 use crate::training::evaluation::Evaluation;
-use crate::training::job::{ClassWeight, EpochReport, Example, Job, JobSpec, Mode};
-use crate::training::learn::{Learnt, Plan, Start, Step, learn};
+use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode};
+use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
+use crate::training::progress::{Meter, Phase};
+use crate::training::result::{Seconds, TextCounts};
+use crate::training::run::rows::Rows;
 use crate::training::solver::FitError;
-
-/// Texts that are embedded at a time: enough to keep the workers busy, few enough that a
-/// cancellation is soon seen.
-const CHUNK: usize = 256;
 
 /// Epoch reports that may wait to be recorded before the solver waits for the store.
 const REPORTS: usize = 64;
@@ -35,15 +37,37 @@ pub(super) struct Run<'a> {
     pub heads: &'a Snapshot,
     pub metrics: &'a Metrics,
     pub changes: &'a watch::Sender<u64>,
+    pub progress: &'a Meter,
+}
+
+/// The heads that a run has fit, and what they can be judged by.
+pub(super) struct Fitted {
+    pub heads: Vec<Trained>,
+    /// Rows that no twin was fit on.
+    pub held_out: Option<Arc<Dataset>>,
+    pub texts: TextCounts,
+    pub seconds: Seconds,
 }
 
 /// A head that a run has fit.
 pub(super) struct Trained {
-    pub version: NewVersion,
+    /// As it was when the head was fit.
+    pub task: Task,
+    /// The fingerprint of the encoder whose embeddings it was fit on.
+    pub encoder: String,
+    /// The version that the fit started from.
+    pub parent: Option<i64>,
     pub head: Head,
     /// Made in the same way without the held-out rows, where there are any.
     pub twin: Option<Head>,
     pub evaluation: Evaluation,
+}
+
+impl Trained {
+    /// The head that was fit without the held-out rows.
+    pub fn challenger(&self) -> &Head {
+        self.twin.as_ref().unwrap_or(&self.head)
+    }
 }
 
 /// Why a run gave no heads.
@@ -55,36 +79,35 @@ pub(super) enum RunError {
 
 impl Run<'_> {
     /// Trains the heads that the job does not freeze, and gives these.
-    pub async fn train(
-        &self,
-        job: &Job,
-        cancel: &CancellationToken,
-    ) -> Result<Vec<Trained>, RunError> {
+    pub async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Fitted, RunError> {
         let tasks = self.tasks(&job.spec)?;
+        self.progress.enter(&job.id, Phase::Gathering, 0);
         let rows = self.gather(job).await?;
-        let embeddings = self.embed(&rows.texts, cancel).await?;
+        self.progress.enter(&job.id, Phase::Embedding, rows.hashes.len());
+        let embedded = self.embed(&rows, cancel).await?;
+        let clock = Instant::now();
         let start = self.starts(&tasks, &job.spec);
         let (labels, spec) =
             (tasks.iter().map(|live| live.task.clone()).collect(), job.spec.clone());
         // Copies of large arrays: nothing for the async runtime.
         let preparing =
-            tokio::task::spawn_blocking(move || prepare(labels, &rows, embeddings, &spec));
+            tokio::task::spawn_blocking(move || prepare(labels, &rows, embedded.values, &spec));
         let prepared = preparing.await.map_err(failed)?.map_err(RunError::Failed)?;
-        let learnt = self.learn(job, prepared, start, cancel).await?;
+        let Learning { heads, held_out } = self.learn(job, prepared, start, cancel).await?;
+        let seconds =
+            Seconds { embedding: embedded.seconds, fitting: clock.elapsed().as_secs_f64() };
         let trained = |(live, learnt): (&&LiveTask, Learnt)| Trained {
-            version: NewVersion {
-                task: live.task.clone(),
-                encoder: self.encoder.info().fingerprint.clone(),
-                parent: parent(live, &job.spec),
-                weights: learnt.head.to_bytes(),
-            },
+            task: live.task.clone(),
+            encoder: self.encoder.info().fingerprint.clone(),
+            parent: parent(live, &job.spec),
             head: learnt.head,
             twin: learnt.twin,
             evaluation: learnt.evaluation,
         };
-        let learnt = tasks.iter().zip(learnt);
+        let learnt = tasks.iter().zip(heads);
         let unfrozen = learnt.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
-        Ok(unfrozen.map(trained).collect())
+        let heads = unfrozen.map(trained).collect();
+        Ok(Fitted { heads, held_out: held_out.map(Arc::new), texts: embedded.counts, seconds })
     }
 
     /// The job's tasks as they are now, in the order of their names.
@@ -96,44 +119,6 @@ impl Run<'_> {
             })
         };
         spec.tasks.iter().map(find).collect()
-    }
-
-    /// The examples to fit on: those of earlier jobs, if the mode says so, then the job's own.
-    async fn gather(&self, job: &Job) -> Result<Rows, RunError> {
-        let mut rows = Rows::default();
-        if job.spec.mode == Mode::Extend {
-            let trained: BTreeSet<String> =
-                job.spec.tasks.difference(&job.spec.frozen).cloned().collect();
-            rows.extend(self.store.examples(&trained).await.map_err(failed)?);
-        }
-        rows.extend(self.store.job_examples(&job.id).await.map_err(failed)?);
-        Ok(rows)
-    }
-
-    /// The embeddings of `texts`, texts × width, made at the lowest class.
-    async fn embed(
-        &self,
-        texts: &[String],
-        cancel: &CancellationToken,
-    ) -> Result<Array2<f32>, RunError> {
-        let options = EmbedOptions {
-            class: Class::Training,
-            deadline: None,
-            truncation: Truncation::Right,
-            normalize: None,
-            dimensions: None,
-        };
-        let width = self.encoder.info().dimensions;
-        let mut values = Vec::with_capacity(texts.len() * width);
-        for chunk in texts.chunks(CHUNK) {
-            let embedded = tokio::select! {
-                embedded = self.encoder.embed(chunk.to_vec(), options) => embedded,
-                () = cancel.cancelled() => return Err(RunError::Cancelled),
-            };
-            values.extend(embedded.map_err(failed)?.values);
-        }
-        Ok(Array2::from_shape_vec((texts.len(), width), values)
-            .expect("the encoder gives one vector a text"))
     }
 
     fn starts(&self, tasks: &[&LiveTask], spec: &JobSpec) -> Vec<Start> {
@@ -160,7 +145,8 @@ impl Run<'_> {
         (data, held_out): Prepared,
         start: Vec<Start>,
         cancel: &CancellationToken,
-    ) -> Result<Vec<Learnt>, RunError> {
+    ) -> Result<Learning, RunError> {
+        self.progress.enter(&job.id, Phase::Fitting, job.spec.solver.epochs() as usize);
         let (sender, mut reports) = mpsc::channel(REPORTS);
         let plan = Plan {
             solver: job.spec.solver.clone(),
@@ -205,42 +191,10 @@ impl Run<'_> {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);
         }
+        self.progress.reach(reports.last().map_or(0, |report| report.epoch as usize));
         reports.clear();
         self.changes.send_modify(|count| *count += 1);
         Ok(())
-    }
-}
-
-/// Distinct texts with their labels.
-#[derive(Default)]
-struct Rows {
-    texts: Vec<String>,
-    /// Task to label, one a text.
-    labels: Vec<BTreeMap<String, String>>,
-    /// One a text.
-    weights: Vec<f64>,
-    positions: HashMap<String, usize>,
-}
-
-impl Rows {
-    /// Adds examples; a later label for the same text and task replaces the former, and a later
-    /// weight of the same text.
-    fn extend(&mut self, examples: Vec<Example>) {
-        for example in examples {
-            let weight = example.weight.unwrap_or(1.0);
-            match self.positions.get(&example.text) {
-                Some(&position) => {
-                    self.labels[position].extend(example.labels);
-                    self.weights[position] = weight;
-                }
-                None => {
-                    self.positions.insert(example.text.clone(), self.texts.len());
-                    self.texts.push(example.text);
-                    self.labels.push(example.labels);
-                    self.weights.push(weight);
-                }
-            }
-        }
     }
 }
 
@@ -254,9 +208,9 @@ fn prepare(
     spec: &JobSpec,
 ) -> Result<Prepared, String> {
     let dataset = label(tasks, rows, embeddings)?;
-    let keys: Vec<u64> = rows.texts.iter().map(|text| text_key(text)).collect();
-    let held_out =
-        dataset.choose_held_out(spec.validation, &keys).map_err(|error| error.to_string())?;
+    let held_out = dataset
+        .choose_held_out(spec.validation, &rows.hashes)
+        .map_err(|error| error.to_string())?;
     let dataset = match spec.class_weight {
         Some(ClassWeight::Balanced) => dataset.balanced(),
         None => dataset,

@@ -10,12 +10,13 @@ use uuid::Uuid;
 
 use crate::causes::Causes;
 use crate::encoder::Encoder;
-use crate::heads::HeadVersion;
 use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
 use crate::store::{Cancellation, Store, StoreError};
 use crate::training::job::{Example, Job, JobSpec, JobState};
-use crate::training::run::{Run, RunError, Trained};
+use crate::training::progress::{Meter, Phase, Progress};
+use crate::training::publish::publish;
+use crate::training::run::{Fitted, Run, RunError};
 
 /// Why a job ended that nobody cancelled by name.
 const SHUT_DOWN: &str = "the server was shut down";
@@ -38,6 +39,7 @@ struct Parts {
     submitted: Notify,
     /// Counts whatever happens to jobs, so that watchers know when to look again.
     changes: watch::Sender<u64>,
+    progress: Meter,
     /// Held while a job is claimed, so that a cancellation finds it either waiting or running here.
     running: Mutex<Option<Running>>,
 }
@@ -64,6 +66,7 @@ impl Trainer {
             queued_jobs,
             submitted: Notify::new(),
             changes: watch::Sender::new(0),
+            progress: Meter::default(),
             running: Mutex::new(None),
         }))
     }
@@ -92,6 +95,11 @@ impl Trainer {
     /// Changes whenever a job does.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
+    }
+
+    /// Where a job is, if it waits or this process runs it.
+    pub fn progress(&self, job: &Job) -> Option<Progress> {
+        self.0.progress.of(&job.id, job.state)
     }
 
     /// Runs jobs until `shutdown`; the one that runs then is cancelled and recorded so.
@@ -131,6 +139,7 @@ impl Trainer {
         self.changed().await;
         tracing::info!(job = job.id, attempt = job.attempts, "training starts");
         let mut outcome = self.train(job, cancel).await;
+        self.0.progress.enter(&job.id, Phase::Publishing, 0);
         while let Err(error) = self.conclude(job, &outcome, cancel, shutdown).await {
             if error.is_passing() {
                 // Left running in the store, the job is settled at the next start.
@@ -147,11 +156,12 @@ impl Trainer {
                 outcome = Err(RunError::Failed(error.to_string()));
             }
         }
+        self.0.progress.clear();
         *self.0.running.lock().await = None;
         self.changed().await;
     }
 
-    async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Vec<Trained>, RunError> {
+    async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Fitted, RunError> {
         let encoder = self.0.encoders.get(&job.spec.model).ok_or_else(|| {
             RunError::Failed(format!("model {:?} is no longer served", job.spec.model))
         })?;
@@ -161,6 +171,7 @@ impl Trainer {
             heads: &self.0.heads.snapshot(),
             metrics: &self.0.metrics,
             changes: &self.0.changes,
+            progress: &self.0.progress,
         };
         run.train(job, cancel).await
     }
@@ -169,7 +180,7 @@ impl Trainer {
     async fn conclude(
         &self,
         job: &Job,
-        outcome: &Result<Vec<Trained>, RunError>,
+        outcome: &Result<Fitted, RunError>,
         cancel: &CancellationToken,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
@@ -177,24 +188,9 @@ impl Trainer {
         // A cancellation comes before this or finds the job ended, never in between.
         let _running = self.0.running.lock().await;
         match outcome {
-            Ok(trained) if !cancel.is_cancelled() => {
-                let versions = trained.iter().map(|trained| trained.version.clone()).collect();
-                let heads = self.0.heads.write().await;
-                let published = store.finish(&job.id, versions).await?;
-                let live = published.into_iter().zip(trained);
-                let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));
-                heads.publish(live.collect());
-                for Trained { version, twin, evaluation, .. } in trained {
-                    tracing::info!(
-                        job = job.id,
-                        task = version.task.name,
-                        accuracy = evaluation.accuracy,
-                        rows = evaluation.rows,
-                        held_out = twin.is_some(),
-                        "a head was published"
-                    );
-                }
-                tracing::info!(job = job.id, "training succeeded");
+            Ok(fitted) if !cancel.is_cancelled() => {
+                let state = publish(store, &self.0.heads, job, fitted).await?;
+                tracing::info!(job = job.id, state = state.as_str(), "training ended");
             }
             Ok(_) | Err(RunError::Cancelled) => {
                 let why = if shutdown.is_cancelled() { SHUT_DOWN } else { CANCELLED };
@@ -222,6 +218,7 @@ impl Trainer {
             (JobState::Queued, counts.queued),
             (JobState::Running, counts.running),
             (JobState::Succeeded, counts.succeeded),
+            (JobState::Rejected, counts.rejected),
             (JobState::Failed, counts.failed),
             (JobState::Cancelled, counts.cancelled),
         ] {

@@ -68,6 +68,7 @@ fn an_interrupted_job_runs_again_from_its_start_and_succeeds() {
     let job = server.finished(&id);
     assert_eq!(job["state"], "succeeded", "{job}");
     assert_eq!(job["attempts"], 2);
+    assert_eq!(job["result"]["texts"]["embedded"], 0, "what was embedded before is found");
     let epochs: Vec<u64> =
         job["epochs"].as_array().unwrap().iter().map(|e| e["epoch"].as_u64().unwrap()).collect();
     assert_eq!(epochs, (1..=200).collect::<Vec<_>>(), "each epoch is there once");

@@ -1,6 +1,8 @@
 //! The real program, run as an operator runs it: its own process, folder, configuration and signals.
 
 mod bench;
+mod client;
+mod client_train;
 mod crash;
 mod defaults;
 mod export;
@@ -15,3 +17,4 @@ mod server;
 mod shutdown;
 mod site;
 mod start;
+mod streams;

@@ -36,9 +36,33 @@ fn resident_with(workers: i64) -> usize {
     let text = "a film about a long journey ".repeat(5);
     let answer = server.post("/embed", &json!({"inputs": vec![text; 64]}));
     assert_eq!(answer.status, 200, "{answer:?}");
-    let status = fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kilobytes: usize = resident.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    let resident = memory(&server, "VmRSS:");
     server.stop();
+    resident
+}
+
+#[test]
+fn an_upload_is_held_row_by_row() {
+    let site = Site::new();
+    let server = site.start();
+    let (good, bad) = ("good,Finance\nbad,Technology\n", format!(" ,{}\n", "a".repeat(999)));
+    let rows = format!("text,topic\n{good}{}", bad.repeat(60_000));
+    fs::write(site.path().join("rows.csv"), &rows).unwrap();
+    let before = memory(&server, "VmRSS:");
+    let arguments = ["--on-bad-row", "skip", "--server", &server.url, "rows.csv"];
+    let ended = site.run(&[&["train"], &arguments[..]].concat());
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert!(ended.stderr.concat().contains("60000 rows were skipped"), "{ended:#?}");
+    let grown = memory(&server, "VmHWM:").saturating_sub(before);
+    // The threads that a first training starts and the buffers of a connection take a few megabytes.
+    assert!(grown < rows.len() / 2, "{grown} bytes more for {} of upload", rows.len());
+    server.stop();
+}
+
+/// Bytes that the kernel accounts to a server: `VmRSS:` in memory now, `VmHWM:` at most so far.
+fn memory(server: &Server, kind: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
+    let found = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
+    let kilobytes: usize = found.trim().strip_suffix(" kB").unwrap().parse().unwrap();
     kilobytes << 10
 }

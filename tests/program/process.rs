@@ -1,7 +1,7 @@
 //! A child process whose output is read as it comes and which never outlives its test.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -33,10 +33,24 @@ pub enum Signal {
 
 impl Process {
     pub fn spawn(command: &mut Command) -> Process {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Process::spawn_with(command, Stdio::piped(), Stdio::piped())
+    }
+
+    /// A program whose standard output nobody reads.
+    pub fn with_unread_stdout(command: &mut Command) -> Process {
+        Process::spawn_with(command, unread(), Stdio::piped())
+    }
+
+    /// A program whose standard error nobody reads.
+    pub fn with_unread_stderr(command: &mut Command) -> Process {
+        Process::spawn_with(command, Stdio::piped(), unread())
+    }
+
+    fn spawn_with(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Process {
+        let command = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let stdout = Lines::of(child.stdout.take().unwrap());
-        let stderr = Lines::of(child.stderr.take().unwrap());
+        let stdout = child.stdout.take().map_or_else(|| Lines::of(io::empty()), Lines::of);
+        let stderr = child.stderr.take().map_or_else(|| Lines::of(io::empty()), Lines::of);
         Process { child, stdout, stderr }
     }
 
@@ -58,6 +72,12 @@ impl Process {
         let stderr = self.stderr.all();
         Ended { status: self.child.wait().unwrap(), stdout, stderr }
     }
+}
+
+/// A pipe that has lost its reader: whoever writes to it gets an error.
+fn unread() -> Stdio {
+    let (_, writer) = io::pipe().unwrap();
+    writer.into()
 }
 
 impl Drop for Process {

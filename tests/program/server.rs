@@ -36,7 +36,11 @@ impl Server {
 
     /// Waits until the server listens, no longer.
     pub fn listening(command: &mut Command) -> Server {
-        let process = Process::spawn(command);
+        Server::of(Process::spawn(command))
+    }
+
+    /// The server that a process is, once it listens.
+    pub fn of(process: Process) -> Server {
         let Some(line) = process.stdout.line_with("listening on ") else {
             panic!("the server ended: {:#?}", process.ended());
         };
@@ -144,6 +148,7 @@ impl Server {
         lines
             .map_while(Result::ok)
             .filter_map(|line| line.strip_prefix("event: ").map(str::to_owned))
+            .filter(|event| event == "epoch" || event == "end")
     }
 
     /// Waits for a job to end and gives its record.

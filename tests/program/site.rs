@@ -109,9 +109,7 @@ impl Site {
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
             let name_text = name.to_string_lossy();
-            if ["POLYHEAD__", "HF_", "RUST_LOG", "NO_COLOR"]
-                .iter()
-                .any(|p| name_text.starts_with(p))
+            if ["POLYHEAD_", "HF_", "RUST_LOG", "NO_COLOR"].iter().any(|p| name_text.starts_with(p))
             {
                 command.env_remove(&name);
             }

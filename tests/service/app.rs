@@ -92,7 +92,8 @@ pub fn slow_to_tokenize() -> TempDir {
 
 /// A task of the default model, as the configuration declares it.
 pub fn task(labels: &[&str]) -> TaskConfig {
-    TaskConfig { model: None, labels: labels.iter().map(|&label| label.to_owned()).collect() }
+    let labels = labels.iter().map(|&label| label.to_owned()).collect();
+    TaskConfig { model: None, labels, threshold: None }
 }
 
 /// The seed's five sentences with both labels.
@@ -242,8 +243,10 @@ impl TestApp {
         let mut events = self.request(Method::GET, &format!("/train/{job}/events"));
         events = events.header("accept", "text/event-stream");
         let mut stream = events.send().await.unwrap();
-        // The first event is an epoch's end.
-        stream.chunk().await.unwrap().unwrap();
+        let mut told = String::new();
+        while !told.contains("event: epoch\n") {
+            told += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
+        }
         job
     }
 

@@ -182,6 +182,32 @@ async fn an_answer_does_not_depend_on_its_companions() {
     }
 }
 
+#[tokio::test]
+async fn a_task_that_is_not_sure_enough_gives_no_label_but_its_scores() {
+    let app = TestApp::with(|config| {
+        config.tasks.get_mut("topic").unwrap().threshold = Some(1.0);
+    })
+    .await;
+    app.trained(json!({"examples": seed_examples()})).await;
+    let configured = app.classify(json!({"inputs": TEXTS})).await;
+    let without = app.classify(json!({"inputs": TEXTS, "threshold": 0})).await;
+    for (configured, without) in configured.iter().zip(&without) {
+        assert_eq!(configured["topic"]["label"], Value::Null);
+        assert_eq!(configured["topic"]["score"], without["topic"]["score"]);
+        assert_eq!(configured["topic"]["scores"], without["topic"]["scores"]);
+        assert_eq!(without["topic"]["label"], without["topic"]["scores"][0]["label"]);
+        assert_eq!(configured["sentiment"], without["sentiment"]);
+    }
+    // A score that is just the threshold is enough.
+    let score = &without[0]["topic"]["score"];
+    let exact = app.classify(json!({"inputs": TEXTS[0], "threshold": score})).await;
+    assert_eq!(exact[0]["topic"], without[0]["topic"]);
+    for threshold in [-0.1, 1.01] {
+        let refused = app.post("/classify", json!({"inputs": "a", "threshold": threshold})).await;
+        assert_problem(&refused, 422, "invalid_threshold", Some("threshold"), &["0 to 1"]);
+    }
+}
+
 /// Asserts that scores fall from the first to the last and sum to 1.
 #[track_caller]
 fn assert_is_distribution(answer: &Value) {

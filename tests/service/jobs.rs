@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, assert_problem, seed_examples};
+use crate::app::{TestApp, answer, assert_problem, seed_examples};
 use crate::train::epochs;
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn the_event_stream_tells_every_epoch_and_the_end() {
     let id = app.submit(json!({"examples": seed_examples(), "solver": "adam", "epochs": 6})).await;
     let response = app.request(Method::GET, &format!("/train/{id}/events")).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let events = parse(&response.text().await.unwrap());
+    let events = lasting(parse(&response.text().await.unwrap()));
     let job = app.get(&format!("/train/{id}")).await.1;
     let (end, reports) = events.split_last().unwrap();
     assert_eq!((end.kind.as_str(), &end.data), ("end", &job));
@@ -177,11 +177,88 @@ async fn a_client_that_comes_back_goes_on_behind_what_it_saw() {
     let job =
         app.trained(json!({"examples": seed_examples(), "solver": "adam", "epochs": 6})).await;
     let path = format!("/train/{}/events", job["id"].as_str().unwrap());
-    let request = app.request(Method::GET, &path).header("last-event-id", "4");
-    let events = parse(&request.send().await.unwrap().text().await.unwrap());
+    let after = async |id: &str| {
+        let request = app.request(Method::GET, &path).header("last-event-id", id);
+        request.send().await.unwrap()
+    };
+    let events = parse(&after("4").await.text().await.unwrap());
     let seen: Vec<_> =
         events.iter().map(|event| (event.kind.as_str(), event.id.as_deref())).collect();
-    assert_eq!(seen, [("epoch", Some("5")), ("epoch", Some("6")), ("end", None)]);
+    assert_eq!(seen, [("epoch", Some("5")), ("epoch", Some("6")), ("end", Some("end"))]);
+    // Nothing is left to tell; an `EventSource` stops at this status.
+    assert_eq!(after("end").await.status(), StatusCode::NO_CONTENT);
+
+    let request = app.request(Method::GET, &path).header("last-event-id", "the fourth");
+    let position = Some("last-event-id");
+    assert_problem(&answer(request).await, 400, "invalid_event_id", position, &["number"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_in_mid_job_loses_and_repeats_nothing() {
+    let app = TestApp::start().await;
+    let id = app.train_for_ever().await;
+    let path = format!("/train/{id}/events");
+    let mut seen: Vec<u32> = Vec::new();
+    for _ in 0..3 {
+        let mut request = app.request(Method::GET, &path);
+        if let Some(last) = seen.last() {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let mut stream = request.send().await.unwrap();
+        let (mut told, mut new) = (String::new(), Vec::<u32>::new());
+        while new.len() < 4 {
+            told += std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap();
+            // What comes after the last blank line is half an event, which a client forgets.
+            let whole = told.rfind("\n\n").map_or("", |end| &told[..end]);
+            let epochs = parse(whole).into_iter().filter_map(|event| event.id);
+            new = epochs.map(|id| id.parse().unwrap()).collect();
+        }
+        seen.extend(new);
+    }
+    app.delete(&format!("/train/{id}")).await;
+    let job = app.ended(&id).await;
+    let recorded = epochs(&job).iter().map(|epoch| epoch["epoch"].as_u64().unwrap() as u32);
+    assert_eq!(seen, recorded.take(seen.len()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_job_tells_its_state_and_how_far_it_is() {
+    let app = TestApp::start().await;
+    let running = app.train_for_ever().await;
+    let endless = json!({
+        "examples": seed_examples(), "solver": "adam", "learning_rate": 1e-9,
+        "epochs": 4_000_000_000_u32,
+    });
+    let waiting = app.submit(endless).await;
+    let job = app.get(&format!("/train/{waiting}")).await.1;
+    assert_eq!(job["progress"], json!({"phase": "queued"}), "{job}");
+    let job = app.get(&format!("/train/{running}")).await.1;
+    let progress = &job["progress"];
+    assert_eq!(progress["phase"], "fitting", "{job}");
+    assert_eq!(progress["total"], 4_000_000_000_u32, "{job}");
+    assert!(progress["done"].as_u64().unwrap() >= 1, "{job}");
+    // Four thousand million epochs take longer than an hour.
+    assert!(progress["seconds_left"].as_f64().unwrap() > 3600.0, "{job}");
+
+    let request = app.request(Method::GET, &format!("/train/{waiting}/events"));
+    let mut watching = request.send().await.unwrap();
+    let mut told = watching.chunk().await.unwrap().unwrap().to_vec();
+    app.delete(&format!("/train/{running}")).await;
+    while !told.windows(12).any(|bytes| bytes == b"event: epoch") {
+        told.extend(watching.chunk().await.unwrap().unwrap());
+    }
+    app.delete(&format!("/train/{waiting}")).await;
+    told.extend(watching.bytes().await.unwrap());
+    let events = parse(std::str::from_utf8(&told).unwrap());
+    let states: Vec<&Value> =
+        events.iter().filter(|event| event.kind == "state").map(|event| &event.data).collect();
+    assert_eq!(states, [&json!({"state": "queued"}), &json!({"state": "running"})]);
+    assert_eq!(events[1].kind, "progress");
+    assert_eq!(events[1].data, json!({"phase": "queued"}));
+    assert!(events[..2].iter().all(|event| event.id.is_none()));
+    let job = app.ended(&waiting).await;
+    assert_eq!((events.last().unwrap().kind.as_str(), &events.last().unwrap().data), ("end", &job));
+    assert!(job.get("progress").is_none(), "{job}");
 }
 
 #[tokio::test]
@@ -190,13 +267,19 @@ async fn a_job_of_many_epochs_is_told_whole() {
     let id =
         app.submit(json!({"examples": seed_examples(), "solver": "adam", "epochs": 3000})).await;
     let response = app.request(Method::GET, &format!("/train/{id}/events")).send().await.unwrap();
-    assert_eq!(parse(&response.text().await.unwrap()).len(), 3001);
+    assert_eq!(lasting(parse(&response.text().await.unwrap())).len(), 3001);
 }
 
 struct Event {
     kind: String,
     id: Option<String>,
     data: Value,
+}
+
+/// The events that stay as they are whenever one looks.
+fn lasting(mut events: Vec<Event>) -> Vec<Event> {
+    events.retain(|event| event.id.is_some());
+    events
 }
 
 /// Reads `text/event-stream`; comments, which keep a connection alive, are passed over.

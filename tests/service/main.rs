@@ -2,6 +2,7 @@
 
 mod app;
 mod classify;
+mod damage;
 mod deadlines;
 mod durability;
 mod early_answers;
@@ -11,6 +12,7 @@ mod health;
 mod hot_swap;
 mod jobs;
 mod limits;
+mod memory;
 mod metrics;
 mod models;
 mod refusals;
@@ -18,3 +20,5 @@ mod tasks;
 mod train;
 mod train_refusals;
 mod train_uploads;
+mod versions;
+mod zero_shot;

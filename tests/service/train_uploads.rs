@@ -1,6 +1,9 @@
 //! `/train`: examples as CSV and NDJSON, with the rest in the query string.
 
-use reqwest::StatusCode;
+use std::num::NonZeroUsize;
+
+use futures::stream;
+use reqwest::{Body, StatusCode};
 use serde_json::{Value, json};
 
 use crate::app::{TestApp, assert_problem};
@@ -59,6 +62,44 @@ async fn csv_and_ndjson_carry_the_same_examples_as_json() {
 }
 
 #[tokio::test]
+async fn weights_come_with_every_format_alike() {
+    let app = TestApp::start().await;
+    let rows = [("bad", "Negative", ""), ("worse", "Negative", "0.5"), ("good", "Positive", "3")];
+    let json = |&(text, label, weight): &(&str, &str, &str)| {
+        let labels = json!({"sentiment": label});
+        match weight.parse::<f64>() {
+            Ok(weight) => json!({"text": text, "labels": labels, "weight": weight}),
+            Err(_) => json!({"text": text, "labels": labels}),
+        }
+    };
+    let csv = rows.map(|(text, label, weight)| format!("{text},{label},{weight}\n")).concat();
+    let ndjson: String = rows.iter().map(|row| format!("{}\n", json(row))).collect();
+    let examples: Vec<Value> = rows.iter().map(json).collect();
+    let mut scores = Vec::new();
+    for (content_type, body) in [
+        ("text/csv", format!("text,sentiment,weight\n{csv}")),
+        ("application/x-ndjson", ndjson.clone()),
+        ("application/json", json!({"examples": examples, "mode": "replace"}).to_string()),
+        ("application/x-ndjson", ndjson.replace("\"weight\":3.0", "\"weight\":1.0")),
+    ] {
+        let query = if content_type == "application/json" { "" } else { "?mode=replace" };
+        let (status, job) = app.send(&format!("/train{query}"), content_type, body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+        app.ended(job["id"].as_str().unwrap()).await;
+        let answer = app.classify(json!({"inputs": "film", "tasks": ["sentiment"]})).await;
+        scores.push(answer[0]["sentiment"]["scores"].clone());
+    }
+    assert!(scores[0] == scores[1] && scores[1] == scores[2], "{scores:?}");
+    assert_ne!(scores[2], scores[3]);
+
+    for (weight, said) in [("heavy", "\"heavy\""), ("-1", "-1"), ("inf", "inf")] {
+        let csv = format!("text,sentiment,weight\nbad,Negative,1\ngood,Positive,{weight}\n");
+        let refused = app.send("/train", "text/csv", csv).await;
+        assert_problem(&refused, 422, "invalid_weight", Some("line 3, weight"), &[said, "greater"]);
+    }
+}
+
+#[tokio::test]
 async fn the_query_says_what_is_frozen() {
     let app = TestApp::start().await;
     let path = "/train?freeze=encoder,topic";
@@ -87,7 +128,8 @@ async fn a_malformed_row_names_its_line() {
     for (line, mention) in
         [("{\"text\": 3}", "string"), ("[\"a\"]", "an object"), ("3", "an object")]
     {
-        let lines = format!("{{\"text\": \"a\", \"labels\": {{}}}}\n{line}\n");
+        let good = "{\"text\": \"a\", \"labels\": {\"topic\": \"Finance\"}}";
+        let lines = format!("{good}\n{line}\n");
         let (status, problem) = app.send("/train", "application/x-ndjson", lines).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
         assert!(problem["position"].as_str().unwrap().starts_with("line 2"), "{problem}");
@@ -117,8 +159,159 @@ async fn a_label_that_does_not_exist_names_its_example() {
     let app = TestApp::start().await;
     let body = "text,topic\na,Finance\nb,Sport\n";
     let refused = app.send("/train", "text/csv", body).await;
-    let position = Some("examples[1].labels.topic");
+    let position = Some("line 3, labels.topic");
     assert_problem(&refused, 422, "unknown_label", position, &["Sport", "Finance"]);
+}
+
+/// Rows of which four cannot be examples, each on a line of its own.
+const PARTLY_BAD: &str = "\
+text,topic,sentiment
+The stock market crashed.,Finance,Negative
+too,few
+\"A text
+on two lines.\",Sport,Positive
+
+ ,Finance,
+The stock market crashed.,Technology,
+New technology.,Technology,Positive
+The stock market crashed.,Finance,Negative
+";
+
+#[tokio::test]
+async fn bad_rows_are_skipped_and_listed_where_that_is_asked_for() {
+    let app = TestApp::start().await;
+    let refused = app.send("/train", "text/csv", PARTLY_BAD).await;
+    assert_problem(&refused, 400, "invalid_csv", Some("line 3"), &["2 fields", "3"]);
+
+    let (status, job) = app.send("/train?on_bad_row=skip", "text/csv", PARTLY_BAD).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+    assert_eq!(job["examples"], 3, "{job}");
+    assert_eq!(job["skipped"]["count"], 4, "{job}");
+    let listed: Vec<(u64, &str)> = job["skipped"]["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["line"].as_u64().unwrap(), row["code"].as_str().unwrap()))
+        .collect();
+    let expected =
+        [(3, "invalid_csv"), (4, "unknown_label"), (7, "empty_text"), (8, "conflicting_labels")];
+    assert_eq!(listed, expected);
+    let conflict = job["skipped"]["rows"][3]["detail"].as_str().unwrap();
+    assert!(conflict.contains("line 2") && conflict.contains("Finance"), "{conflict}");
+    let job = app.ended(job["id"].as_str().unwrap()).await;
+    assert_eq!(job["state"], "succeeded", "{job}");
+    assert!(job.get("skipped").is_none(), "{job}");
+
+    let (status, job) = app.send("/train?on_bad_row=skip", "text/csv", CSV).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+    assert!(job.get("skipped").is_none(), "nothing was skipped: {job}");
+}
+
+#[tokio::test]
+async fn of_many_bad_rows_a_hundred_are_listed() {
+    let app = TestApp::start().await;
+    let bad = "{\"text\": \"a\"}\nno JSON\n".repeat(150);
+    let good = "{\"text\": \"a\", \"labels\": {\"topic\": \"Finance\"}}\n\
+        {\"text\": \"b\", \"labels\": {\"topic\": \"Technology\"}}";
+    let path = "/train?on_bad_row=skip";
+    let (status, job) = app.send(path, "application/x-ndjson", format!("{bad}{good}")).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+    assert_eq!((&job["skipped"]["count"], &job["examples"]), (&json!(300), &json!(2)));
+    let rows = job["skipped"]["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 100);
+    assert_eq!((&rows[0]["code"], &rows[1]["code"]), (&json!("no_labels"), &json!("invalid_json")));
+    assert_eq!(rows[99]["line"], 100);
+
+    let refused = app.send(path, "application/x-ndjson", bad).await;
+    let mentions = &["no examples", "300 were skipped", "line 1"];
+    assert_problem(&refused, 422, "no_examples", Some("examples"), mentions);
+}
+
+#[tokio::test]
+async fn it_does_not_matter_in_which_pieces_a_body_comes() {
+    let app = TestApp::start().await;
+    for size in [1, 2, 7] {
+        for (content_type, body) in [
+            ("text/csv", format!("\u{feff}{}", CSV.replace("e\n", "e\r\n"))),
+            ("application/x-ndjson", NDJSON.to_owned()),
+        ] {
+            let pieces: Vec<_> =
+                body.into_bytes().chunks(size).map(|it| Ok::<_, String>(it.to_vec())).collect();
+            let body = Body::wrap_stream(stream::iter(pieces));
+            let (status, job) = app.send("/train", content_type, body).await;
+            assert_eq!(status, StatusCode::ACCEPTED, "{size} {content_type}: {job}");
+            assert_eq!(job["examples"], 4);
+            let job = app.ended(job["id"].as_str().unwrap()).await;
+            assert_eq!(job["state"], "succeeded", "{job}");
+            // Every piece and kind of body brought the same texts.
+            let kept = app.get("/heads/topic").await.1;
+            assert_eq!(kept["examples"], 3, "{size} {content_type}: {kept}");
+        }
+    }
+    let pieces = ["text,topic\r\n\r\n\"two\r", "\nlines\",Finance\r", "\n", "a,Spo", "rt"];
+    let pieces = pieces.map(Ok::<_, String>);
+    let body = Body::wrap_stream(stream::iter(pieces));
+    let refused = app.send("/train", "text/csv", body).await;
+    let position = Some("line 5, labels.topic");
+    assert_problem(&refused, 422, "unknown_label", position, &["\"Sport\""]);
+}
+
+#[tokio::test]
+async fn a_request_that_names_a_task_takes_its_labels_only() {
+    let app = TestApp::start().await;
+    let labelled = "text,label,source\na,Finance,x\nb,Technology,y\n";
+    let columns = "text,sentiment,topic\na,Positive,Finance\nb,,Technology\n";
+    let lines = "{\"text\": \"a\", \"label\": \"Finance\"}\n\
+        {\"text\": \"b\", \"labels\": {\"topic\": \"Technology\", \"mood\": \"Good\"}}";
+    for (content_type, body) in
+        [("text/csv", labelled), ("text/csv", columns), ("application/x-ndjson", lines)]
+    {
+        let (status, job) = app.send("/train?task=topic", content_type, body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+        assert_eq!(job["spec"]["tasks"], json!(["topic"]), "{job}");
+        assert_eq!(job["examples"], 2, "{job}");
+    }
+    let body = json!({"task": ["topic"], "examples": [
+        {"text": "a", "label": "Finance"}, {"text": "b", "label": "Technology"},
+    ]});
+    let job = app.trained(body).await;
+    assert_eq!(job["spec"]["tasks"], json!(["topic"]), "{job}");
+
+    let refused = app.send("/train?task=mood", "text/csv", labelled).await;
+    assert_problem(&refused, 422, "unknown_task", Some("task"), &["\"mood\"", "topic"]);
+    let refused = app.send("/train?task=topic,sentiment", "text/csv", labelled).await;
+    let mentions = &["\"topic\"", "text, label, source"];
+    assert_problem(&refused, 422, "invalid_csv", Some("line 1"), mentions);
+    let refused = app.send("/train", "text/csv", labelled).await;
+    assert_problem(&refused, 422, "unknown_task", Some("line 1"), &["\"label\"", "topic"]);
+    let refused = app.send("/train", "application/x-ndjson", lines).await;
+    let position = Some("line 1, label");
+    assert_problem(&refused, 422, "label_without_task", position, &["`task`"]);
+}
+
+#[tokio::test]
+async fn an_upload_is_refused_as_soon_as_it_is_too_much() {
+    let app = TestApp::with(|config| {
+        config.limits.examples_per_job = NonZeroUsize::new(3).unwrap();
+        config.limits.train_body_bytes = NonZeroUsize::new(4 << 20).unwrap();
+    })
+    .await;
+    let refused = app.send("/train", "text/csv", CSV).await;
+    assert_problem(&refused, 422, "too_many_examples", Some("line 6"), &["1 to 3"]);
+    let refused = app.send("/train?on_bad_row=skip", "application/x-ndjson", NDJSON).await;
+    assert_problem(&refused, 422, "too_many_examples", Some("line 5"), &["1 to 3"]);
+    let endless = "a".repeat(2 << 20);
+    for (content_type, body) in [
+        ("text/csv", format!("text,topic\n\"{endless}")),
+        ("text/csv", format!("text,topic\n{}", ",".repeat(2 << 20))),
+        ("application/x-ndjson", format!("\n{{\"text\": \"{endless}")),
+    ] {
+        let refused = app.send("/train?on_bad_row=skip", content_type, body).await;
+        assert_problem(&refused, 400, "row_too_long", Some("line 2"), &["1048576"]);
+    }
+    let large = vec![Ok::<_, String>(b"text,topic\n".to_vec()), Ok(vec![b'\n'; 5 << 20])];
+    let refused = app.send("/train", "text/csv", Body::wrap_stream(stream::iter(large))).await;
+    assert_problem(&refused, 413, "body_too_large", None, &["4194304"]);
 }
 
 #[tokio::test]

@@ -137,6 +137,18 @@ fn with_a_model_is_specific() {
 #[test]
 fn with_a_task_is_specific() {
     for (section, expected) in [
+        (
+            "[tasks.t]\nlabels = [\"a\", \"b\"]\nthreshold = 1.5",
+            "tasks.t.threshold: found 1.5, allowed: 0 to 1",
+        ),
+        (
+            "[tasks.t]\nlabels = [\"a\", \"b\"]\nthreshold = nan",
+            "tasks.t.threshold: found NaN, allowed: 0 to 1",
+        ),
+        (
+            "[tasks.t]\nlabels = [\"a\", \"b\"]\nthreshold = \"high\"",
+            "tasks.t.threshold: found \"high\", allowed: a number",
+        ),
         ("[tasks.t]", "tasks.t.labels: 0 labels are too few: a task has at least 2"),
         (
             "[tasks.t]\nlabels = [\"a\"]",

@@ -258,14 +258,34 @@ fn what_callers_gave_up_does_not_pile_up_behind_a_better_class() {
 #[test]
 fn admission_is_all_or_nothing_and_comes_back() {
     let batcher = Arc::new(batcher(1, 10, AGES));
-    let mut first = batcher.admit(60).unwrap();
-    assert!(matches!(batcher.admit(50), Err(EncodeError::QueueFull { capacity: 100 })));
+    let mut first = batcher.admit(Class::Bulk, 60).unwrap();
+    let refused = batcher.admit(Class::Bulk, 40);
+    assert!(matches!(refused, Err(EncodeError::QueueFull { capacity: 100 })));
     first.correct_to(20).unwrap();
-    let second = batcher.admit(80).unwrap();
-    assert_eq!(batcher.admitted(), 100);
+    let second = batcher.admit(Class::Bulk, 74).unwrap();
+    assert_eq!(batcher.admitted(), 94);
     assert!(first.correct_to(21).is_err());
     drop((first, second));
     assert_eq!(batcher.admitted(), 0);
+}
+
+#[test]
+fn others_cannot_fill_the_part_that_is_left_to_small_interactive_requests() {
+    let batcher = Arc::new(batcher(1, 10, AGES));
+    // Six of a hundred: a sixteenth.
+    for (class, tokens) in [(Class::Bulk, 94), (Class::Interactive, 1000)] {
+        let filling = batcher.admit(class, tokens).unwrap();
+        assert_eq!(batcher.admitted(), 94, "an estimate is no reason to shut others out");
+        assert!(batcher.admit(Class::Bulk, 1).is_err());
+        assert!(batcher.admit(Class::Interactive, 7).is_err());
+        let mut small = batcher.admit(Class::Interactive, 5).unwrap();
+        small.correct_to(6).unwrap();
+        assert!(batcher.admit(Class::Interactive, 1).is_err(), "the queue is bounded for all");
+        drop((filling, small));
+    }
+    let mut whole = batcher.admit(Class::Bulk, 100).unwrap();
+    whole.correct_to(100).unwrap();
+    assert_eq!(batcher.admitted(), 100, "a request as large as the queue is let in alone");
 }
 
 #[tokio::test]

@@ -13,11 +13,38 @@ use super::{Head, HeadError, check_shape};
 const WEIGHT: &str = "weight";
 const BIAS: &str = "bias";
 const LABELS: &str = "labels";
+const ENCODER: &str = "encoder";
+
+/// Where a head comes from, for those who find it in a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    pub task: &'a str,
+    pub model: &'a str,
+    /// The fingerprint of the encoder whose embeddings the head reads.
+    pub encoder: &'a str,
+    pub version: i64,
+}
 
 impl Head {
     /// A safetensors file: `weight` (labels × width) and `bias` (labels), both F32, and `labels`
     /// in the metadata as a JSON list. [`from_bytes`](Self::from_bytes) reads back the same bits.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.write(HashMap::new())
+    }
+
+    /// As [`to_bytes`](Self::to_bytes), with `task`, `model`, `encoder` and `version` in the metadata.
+    pub fn export(&self, origin: &Origin<'_>) -> Vec<u8> {
+        let version = origin.version.to_string();
+        let entries = [
+            ("task", origin.task),
+            ("model", origin.model),
+            (ENCODER, origin.encoder),
+            ("version", &version),
+        ];
+        self.write(entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
+    }
+
+    fn write(&self, mut metadata: HashMap<String, String>) -> Vec<u8> {
         let weight = little_endian(self.weights.iter());
         let bias = little_endian(self.bias.iter());
         let view = |shape, bytes| {
@@ -28,7 +55,7 @@ impl Head {
             (BIAS, view(self.bias.shape().to_vec(), &bias)),
         ];
         let labels = serde_json::to_string(&*self.labels).expect("strings are valid JSON");
-        let metadata = HashMap::from([(LABELS.to_owned(), labels)]);
+        metadata.insert(LABELS.to_owned(), labels);
         serialize(tensors, Some(metadata)).expect("valid tensors and string metadata")
     }
 
@@ -64,6 +91,15 @@ impl Head {
         check_shape(WEIGHT, parts.weights.shape(), &[labels.len(), width])?;
         Self::new(labels, parts.weights, parts.bias)
     }
+}
+
+/// The encoder's fingerprint in the metadata of a file, if it names one.
+///
+/// # Errors
+/// Bytes that are not safetensors.
+pub fn encoder_of(bytes: &[u8]) -> Result<Option<String>, HeadError> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    Ok(header.metadata().as_ref().and_then(|metadata| metadata.get(ENCODER)).cloned())
 }
 
 /// What a file holds, before it is known to fit together.
@@ -149,6 +185,26 @@ mod tests {
             "the tensor `weight` has the shape [2, 3], but the head needs [2, 4]"
         );
         assert_eq!(reason(Head::from_bytes(&bytes)), "the file's metadata has no `labels`");
+    }
+
+    #[test]
+    fn an_exported_head_says_where_it_comes_from_and_is_read_back() {
+        let head = Head::seeded(labels(), 3, 1).unwrap();
+        let origin = Origin { task: "mood", model: "minilm", encoder: "abc", version: 7 };
+        let bytes = head.export(&origin);
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let expected = [
+            ("encoder", "abc"),
+            ("labels", "[\"Negative\",\"Positive\"]"),
+            ("model", "minilm"),
+            ("task", "mood"),
+            ("version", "7"),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(header.metadata().as_ref().unwrap(), &HashMap::from(expected));
+        assert_eq!(Head::import(&bytes, labels(), 3).unwrap(), head);
+        assert_eq!(encoder_of(&bytes).unwrap().as_deref(), Some("abc"));
+        assert_eq!(encoder_of(&head.to_bytes()).unwrap(), None);
     }
 
     #[test]

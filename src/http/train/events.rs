@@ -1,41 +1,97 @@
 //! `GET /train/{id}/events`: a job as it happens, as server-sent events.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Sse;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive};
-use futures::{Stream, StreamExt, stream};
+use axum::response::{IntoResponse, Response, Sse};
+use futures::{StreamExt, stream};
+use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::parameters::Segment;
+use crate::http::train::JobView;
 use crate::readiness::Phase;
 use crate::training::job::{EpochReport, Job, JobState};
+use crate::training::progress::Progress;
 
 /// The header by which a client that lost its connection says what it saw last.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// Streams `epoch` events, whose ids are the epochs' numbers, and at last an `end` event with the
-/// whole job. A stream that ends without one was cut off, by a shutdown for example; a client that
-/// comes back with `Last-Event-ID` goes on behind what it has seen.
+/// The id of the last event; those of epochs are their numbers.
+const END: &str = "end";
+
+/// Between two looks at the progress, which changes all the time.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Streams what happens to a job:
+///
+/// | event | id | data |
+/// |---|---|---|
+/// | `state` | | `{"state"}`, at the beginning and when it changes |
+/// | `progress` | | the job's `progress`, at most once a second |
+/// | `epoch` | the epoch's number | the epoch's report |
+/// | `end` | `end` | the whole job |
+///
+/// A stream that ends without `end` was cut off, by a shutdown for example. A client that comes back
+/// with `Last-Event-ID` goes on behind what it has seen; one that has seen the end gets 204, at which
+/// an `EventSource` stops coming back. A job that runs anew after a crash repeats its epochs bit for
+/// bit, so that their numbers hold across attempts.
 pub async fn events(
     State(state): State<AppState>,
     Segment(id): Segment,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     super::find(&state, &id).await?;
-    let seen = headers
-        .get(LAST_EVENT_ID)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse().ok());
-    let changes = state.trainer.changes();
-    let phase = state.readiness.changes();
-    let watcher = Watcher { state, id, changes, phase, seen, ended: false };
-    let events = stream::unfold(watcher, Watcher::next).flat_map(stream::iter).map(Ok);
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    let seen = match last_seen(&headers)? {
+        Seen::End => return Ok(StatusCode::NO_CONTENT.into_response()),
+        Seen::Nothing => None,
+        Seen::Epoch(epoch) => Some(epoch),
+    };
+    let watcher = Watcher {
+        changes: state.trainer.changes(),
+        phase: state.readiness.changes(),
+        state,
+        id,
+        told: None,
+        progress: None,
+        look: Instant::now(),
+        seen,
+        ended: false,
+    };
+    let events = stream::unfold(watcher, Watcher::next).flat_map(stream::iter);
+    let events = events.map(Ok::<_, Infallible>);
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// What a client that comes back has seen.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Nothing,
+    Epoch(u32),
+    End,
+}
+
+fn last_seen(headers: &HeaderMap) -> Result<Seen, Problem> {
+    // An empty id is what the specification resets a client's memory to.
+    let Some(id) = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty()) else {
+        return Ok(Seen::Nothing);
+    };
+    let id = id.to_str().unwrap_or_default();
+    if id == END {
+        return Ok(Seen::End);
+    }
+    id.parse().map(Seen::Epoch).map_err(|_| {
+        let detail = format!(
+            "{LAST_EVENT_ID} is no id of an event here; allowed: an epoch's number, or {END:?}"
+        );
+        Problem::malformed("invalid_event_id", detail).at(LAST_EVENT_ID)
+    })
 }
 
 struct Watcher {
@@ -43,6 +99,11 @@ struct Watcher {
     id: String,
     changes: watch::Receiver<u64>,
     phase: watch::Receiver<Phase>,
+    /// The state and the progress that were sent last.
+    told: Option<JobState>,
+    progress: Option<Progress>,
+    /// When the progress is worth another look.
+    look: Instant,
     /// The last epoch that was sent.
     seen: Option<u32>,
     ended: bool,
@@ -70,28 +131,88 @@ impl Watcher {
             if !more_to_tell {
                 return None;
             }
-            tokio::select! {
-                changed = self.changes.changed() => changed.ok()?,
-                // The phase: a trainer that died tells nobody anything any more.
-                changed = self.phase.changed() => changed.ok()?,
+            if let Some(event) = self.until_a_change(&job).await? {
+                return Some((vec![event], self));
             }
         }
         None
     }
 
+    /// Waits until there is reason to read the job's record again, or tells of its progress first.
+    async fn until_a_change(&mut self, job: &Job) -> Option<Option<Event>> {
+        loop {
+            tokio::select! {
+                changed = self.changes.changed() => return changed.ok().map(|()| None),
+                // The phase: a trainer that died tells nobody anything any more.
+                changed = self.phase.changed() => return changed.ok().map(|()| None),
+                () = sleep_until(self.look) => {}
+            }
+            if let Some(event) = self.progress(job) {
+                return Some(Some(event));
+            }
+        }
+    }
+
     fn events(&mut self, job: &Job) -> Vec<Event> {
-        let unseen = |report: &&EpochReport| self.seen.is_none_or(|seen| report.epoch > seen);
-        let mut events: Vec<Event> = job.epochs.iter().filter(unseen).map(epoch).collect();
-        self.seen = job.epochs.last().map(|report| report.epoch).max(self.seen);
+        let mut events = Vec::new();
         self.ended = !matches!(job.state, JobState::Queued | JobState::Running);
+        if self.told != Some(job.state) && !self.ended {
+            self.told = Some(job.state);
+            events.push(event("state", &StateEvent { state: job.state }));
+        }
+        let unseen = |report: &&EpochReport| self.seen.is_none_or(|seen| report.epoch > seen);
+        let epochs = job.epochs.iter().filter(unseen);
+        events.extend(epochs.map(|report| event("epoch", report).id(report.epoch.to_string())));
+        self.seen = job.epochs.last().map(|report| report.epoch).max(self.seen);
+        if self.look <= Instant::now() {
+            events.extend(self.progress(job));
+        }
         if self.ended {
-            events.push(Event::default().event("end").json_data(job).expect("a job is plain data"));
+            events.push(event("end", &JobView::of(job.clone(), &self.state)).id(END));
         }
         events
     }
+
+    fn progress(&mut self, job: &Job) -> Option<Event> {
+        self.look = Instant::now() + PROGRESS_EVERY;
+        let progress = self.state.trainer.progress(job);
+        if progress == self.progress {
+            return None;
+        }
+        self.progress = progress;
+        progress.map(|progress| event("progress", &progress))
+    }
 }
 
-fn epoch(report: &EpochReport) -> Event {
-    let event = Event::default().event("epoch").id(report.epoch.to_string());
-    event.json_data(report).expect("a report is plain data")
+#[derive(Serialize)]
+struct StateEvent {
+    state: JobState,
+}
+
+fn event(name: &str, data: &impl Serialize) -> Event {
+    Event::default().event(name).json_data(data).expect("what is told is plain data")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn seen(id: &'static [u8]) -> Result<Seen, Problem> {
+        let id = HeaderValue::from_bytes(id).unwrap();
+        last_seen(&HeaderMap::from_iter([(LAST_EVENT_ID.parse().unwrap(), id)]))
+    }
+
+    #[test]
+    fn an_id_is_an_epoch_or_the_end() {
+        assert_eq!(last_seen(&HeaderMap::new()).unwrap(), Seen::Nothing);
+        assert_eq!(seen(b"").unwrap(), Seen::Nothing);
+        assert_eq!(seen(b"0").unwrap(), Seen::Epoch(0));
+        assert_eq!(seen(b"17").unwrap(), Seen::Epoch(17));
+        assert_eq!(seen(b"end").unwrap(), Seen::End);
+        for impossible in [&b"-1"[..], b"4294967296", b"1.5", b"first", b"\xff"] {
+            assert!(seen(impossible).is_err(), "{impossible:?}");
+        }
+    }
 }

@@ -1,15 +1,18 @@
 //! A training request as a client writes it, and its way to a [`JobSpec`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
 use crate::heads::live::Snapshot;
 use crate::http::AppState;
 use crate::http::error::Problem;
+use crate::http::train::rows::{Checked, OnBadRow, RawExample, Rows, Rules};
 use crate::training::job::{ClassWeight, Example, JobSpec, Mode};
+use crate::training::result::Promote;
 use crate::training::selection::Strength;
 use crate::training::solver::{InvalidSetting, Solver, check_l2};
+use crate::training::verdict::DEFAULT_MARGIN;
 
 /// Stands for the shared encoder in `freeze`.
 const ENCODER: &str = "encoder";
@@ -45,17 +48,19 @@ pub struct TrainRequest {
     validation: Option<f64>,
     #[serde(default)]
     seed: u64,
+    #[serde(default)]
+    promote: Promote,
+    #[serde(default = "default_margin")]
+    margin: f64,
+    /// The tasks whose labels count; by default all that the examples have labels for.
+    #[serde(default, deserialize_with = "names")]
+    task: Option<Vec<String>>,
+    #[serde(default)]
+    on_bad_row: OnBadRow,
 }
 
-/// An example as it is written in JSON.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawExample {
-    pub text: String,
-    /// Task to label.
-    pub labels: BTreeMap<String, String>,
-    /// How often the example counts; 1 by default.
-    pub weight: Option<f64>,
+fn default_margin() -> f64 {
+    DEFAULT_MARGIN
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
@@ -67,25 +72,24 @@ enum SolverName {
 }
 
 impl TrainRequest {
+    /// The checks that the examples, which are taken out of the request, have to pass.
+    pub fn rows(&mut self, state: &AppState) -> Result<Rows, Problem> {
+        Rows::new(Rules {
+            heads: state.heads.snapshot(),
+            tasks: self.task.take().unwrap_or_default(),
+            on_bad_row: self.on_bad_row,
+            most: state.config.limits.examples_per_job.get(),
+        })
+    }
+
     /// Everything that can be said before the job runs.
-    pub async fn check(self, state: &AppState) -> Result<(JobSpec, Vec<Example>), Problem> {
+    pub async fn check(self, state: &AppState, examples: &Checked) -> Result<JobSpec, Problem> {
         let limits = &state.config.limits;
-        let allowed = limits.examples_per_job.get();
-        if self.examples.is_empty() {
-            let detail = format!("there are no examples; allowed: 1 to {allowed}");
-            return Err(Problem::invalid("no_examples", detail).at("examples"));
-        }
-        if self.examples.len() > allowed {
-            let detail =
-                format!("there are {} examples; allowed: 1 to {allowed}", self.examples.len());
-            return Err(Problem::invalid("too_many_examples", detail).at("examples"));
-        }
         let heads = state.heads.snapshot();
-        let (tasks, model) = check_examples(&self.examples, &heads)?;
-        check_conflicts(&self.examples)?;
+        let tasks = examples.tasks.clone();
         let frozen = self.frozen(&heads)?;
         let spec = JobSpec {
-            model,
+            model: examples.model.clone(),
             frozen: frozen.intersection(&tasks).cloned().collect(),
             tasks,
             mode: self.mode,
@@ -95,14 +99,11 @@ impl TrainRequest {
             calibrate: self.calibrate()?,
             validation: self.validation()?,
             seed: self.seed,
+            promote: self.promote,
+            margin: self.margin()?,
         };
-        check_classes(&self.examples, &spec, state).await?;
-        let examples = self
-            .examples
-            .into_iter()
-            .map(|raw| Example { text: raw.text, labels: raw.labels, weight: raw.weight })
-            .collect();
-        Ok((spec, examples))
+        check_classes(&examples.examples, &spec, state).await?;
+        Ok(spec)
     }
 
     fn solver(&self, most_epochs: usize) -> Result<Solver, Problem> {
@@ -178,6 +179,17 @@ impl TrainRequest {
         }
     }
 
+    fn margin(&self) -> Result<f64, Problem> {
+        if (0.0..=1.0).contains(&self.margin) {
+            return Ok(self.margin);
+        }
+        let detail = format!(
+            "margin is {}; allowed: 0 to 1, a share of the held-out rows (0.01 is one point of accuracy)",
+            self.margin
+        );
+        Err(Problem::invalid("invalid_option", detail).at("margin"))
+    }
+
     /// The tasks to freeze.
     fn frozen(&self, heads: &Snapshot) -> Result<BTreeSet<String>, Problem> {
         let Some(names) = &self.freeze else {
@@ -197,86 +209,9 @@ impl TrainRequest {
     }
 }
 
-/// The tasks that examples carry labels for, and the one model that these are on.
-fn check_examples(
-    examples: &[RawExample],
-    heads: &Snapshot,
-) -> Result<(BTreeSet<String>, String), Problem> {
-    let mut tasks = BTreeSet::new();
-    let mut on: Option<(&str, &str)> = None;
-    for (index, example) in examples.iter().enumerate() {
-        if example.text.trim().is_empty() {
-            let detail = "a text is empty; allowed: text with at least one visible character";
-            let position = format!("examples[{index}].text");
-            return Err(Problem::invalid("empty_text", detail).at(position));
-        }
-        if example.labels.is_empty() {
-            let detail = "an example has no label; allowed: a label for at least one task";
-            let position = format!("examples[{index}].labels");
-            return Err(Problem::invalid("no_labels", detail).at(position));
-        }
-        if let Some(weight) = example.weight
-            && !(weight > 0.0 && weight.is_finite())
-        {
-            let detail = format!("a weight is {weight}; allowed: a finite number greater than 0");
-            let position = format!("examples[{index}].weight");
-            return Err(Problem::invalid("invalid_weight", detail).at(position));
-        }
-        for (task, label) in &example.labels {
-            let position = || format!("examples[{index}].labels.{task}");
-            let Some(live) = heads.get(task) else {
-                let detail = format!("there is no task {task:?}; tasks: {}", known(heads));
-                return Err(Problem::invalid("unknown_task", detail).at(position()));
-            };
-            if !live.task.labels.contains(label) {
-                let detail = format!(
-                    "task {task:?} has no label {label:?}; its labels: {}",
-                    live.task.labels.join(", ")
-                );
-                return Err(Problem::invalid("unknown_label", detail).at(position()));
-            }
-            match on {
-                Some((model, first)) if model != live.task.model => {
-                    let detail = format!(
-                        "task {task:?} is on model {:?} and task {first:?} on {model:?}; a job trains on one model",
-                        live.task.model
-                    );
-                    return Err(Problem::invalid("mixed_models", detail).at(position()));
-                }
-                Some(_) => {}
-                None => on = Some((&live.task.model, task)),
-            }
-            if !tasks.contains(task) {
-                tasks.insert(task.clone());
-            }
-        }
-    }
-    let (model, _) = on.expect("every example has a label");
-    Ok((tasks, model.to_owned()))
-}
-
-/// Exact repetitions are harmless and merged; a text with two labels for one task is a mistake that
-/// only its author can mend.
-fn check_conflicts(examples: &[RawExample]) -> Result<(), Problem> {
-    let mut seen: HashMap<(&str, &str), (usize, &str)> = HashMap::new();
-    for (index, example) in examples.iter().enumerate() {
-        for (task, label) in &example.labels {
-            let (first, other) = *seen.entry((&example.text, task)).or_insert((index, label));
-            if other != label {
-                let detail = format!(
-                    "the same text has the label {other:?} for task {task:?} in examples[{first}] and {label:?} here"
-                );
-                let position = format!("examples[{index}].labels.{task}");
-                return Err(Problem::invalid("conflicting_labels", detail).at(position));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// A head cannot learn from a single class. With earlier examples the job itself finds out.
 async fn check_classes(
-    examples: &[RawExample],
+    examples: &[Example],
     spec: &JobSpec,
     state: &AppState,
 ) -> Result<(), Problem> {

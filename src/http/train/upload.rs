@@ -1,61 +1,56 @@
-//! Examples as CSV or NDJSON, with errors that name the line.
+//! Examples as CSV or NDJSON, read piece by piece, with errors that name the line.
 
-use std::collections::BTreeMap;
+mod csv;
+mod ndjson;
 
-use crate::http::body::parse_json;
+use crate::http::body::Pieces;
 use crate::http::error::Problem;
-use crate::http::train::request::RawExample;
+use crate::http::train::rows::Rows;
 
-/// The column that holds the texts; every other one is a task.
-const TEXT: &str = "text";
+/// Bytes of one row, or fields of it; a server does not hold more than that of a row which never ends.
+const MOST_ROW_BYTES: usize = 1 << 20;
 
-/// Reads CSV with a header: `text`, then one column a task. An empty cell is no label.
-pub fn csv(body: &[u8]) -> Result<Vec<RawExample>, Problem> {
-    let mut reader = csv::Reader::from_reader(body);
-    let columns = reader.headers().map_err(|error| malformed(&error))?.clone();
-    let text = columns.iter().position(|column| column == TEXT).ok_or_else(|| {
-        let detail = format!(
-            "the header has no column {TEXT:?}; expected {TEXT} and one column a task, found: {}",
-            columns.iter().collect::<Vec<_>>().join(", ")
-        );
-        Problem::invalid("invalid_csv", detail).at("line 1")
-    })?;
-    let repeated =
-        |&(index, column): &(usize, &str)| columns.iter().take(index).any(|c| c == column);
-    if let Some((_, column)) = columns.iter().enumerate().find(repeated) {
-        let detail = format!("the header has the column {column:?} twice");
-        return Err(Problem::invalid("invalid_csv", detail).at("line 1"));
-    }
-    let example = |record: Result<csv::StringRecord, csv::Error>| {
-        let record = record.map_err(|error| malformed(&error))?;
-        let cells = columns.iter().zip(record.iter()).enumerate();
-        let labels: BTreeMap<String, String> = cells
-            .filter(|&(index, (_, cell))| index != text && !cell.is_empty())
-            .map(|(_, (task, label))| (task.to_owned(), label.to_owned()))
-            .collect();
-        Ok(RawExample { text: record[text].to_owned(), labels, weight: None })
-    };
-    reader.into_records().map(example).collect()
+/// How examples are written in an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Csv,
+    Ndjson,
 }
 
-/// Reads one example a line, each as in the JSON body; empty lines are passed over.
-pub fn ndjson(body: &[u8]) -> Result<Vec<RawExample>, Problem> {
-    let lines = body.split(|&byte| byte == b'\n').enumerate();
-    lines
-        .filter(|(_, line)| !line.trim_ascii().is_empty())
-        .map(|(index, line)| {
-            parse_json(line).map_err(|problem: Problem| {
-                let place = format!("line {}", index + 1);
-                problem.within(&place)
-            })
-        })
-        .collect()
+impl Format {
+    /// Of a media type in lower case.
+    pub fn of(media_type: &str) -> Option<Format> {
+        match media_type {
+            "text/csv" => Some(Format::Csv),
+            "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+                Some(Format::Ndjson)
+            }
+            _ => None,
+        }
+    }
 }
 
-fn malformed(error: &csv::Error) -> Problem {
-    let problem = Problem::malformed("invalid_csv", format!("the body is not valid CSV: {error}"));
-    match error.position() {
-        Some(position) => problem.at(format!("line {}", position.line())),
-        None => problem,
+/// Reads a body's rows to its end. What is held at a time is a piece of the body and a row.
+pub async fn read(format: Format, mut body: Pieces, rows: &mut Rows) -> Result<(), Problem> {
+    match format {
+        Format::Csv => {
+            let mut reader = csv::Reader::default();
+            while let Some(piece) = body.next().await? {
+                reader.feed(&piece, rows)?;
+            }
+            reader.finish(rows)
+        }
+        Format::Ndjson => {
+            let mut reader = ndjson::Reader::default();
+            while let Some(piece) = body.next().await? {
+                reader.feed(&piece, rows)?;
+            }
+            reader.finish(rows)
+        }
     }
+}
+
+fn row_too_long(line: u64) -> Problem {
+    let detail = format!("a row has more than {MOST_ROW_BYTES} bytes or fields");
+    Problem::malformed("row_too_long", detail).at(format!("line {line}"))
 }

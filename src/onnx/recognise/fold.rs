@@ -247,7 +247,7 @@ fn reduce_sum(node: &Node, inputs: &[Option<Rc<Tensor>>]) -> Folded {
     let axes = node.axes(inputs.get(1).cloned().flatten(), x.shape.len())?;
     let kept: Vec<usize> =
         x.shape.iter().enumerate().map(|(d, &n)| if axes.contains(&d) { 1 } else { n }).collect();
-    let target = Tensor::filled(&kept, 0);
+    let target = Tensor::filled(&kept, 0)?;
     let to = target.strides();
     let from = x.strides();
     let place_of = |place: usize| {

@@ -122,8 +122,8 @@ impl<'file> Interpreter<'file> {
                     self.terms.push(Term { meaning: Meaning::Ids, shape: shape.to_vec(), node });
                     Ok(Value::Term(TermId(self.terms.len() - 1)))
                 }
-                "attention_mask" => Ok(Value::Known(Rc::new(Tensor::filled(&shape, 1)))),
-                "token_type_ids" => Ok(Value::Known(Rc::new(Tensor::filled(&shape, 0)))),
+                "attention_mask" => same(&shape, 1),
+                "token_type_ids" => same(&shape, 0),
                 other => Err(Unrecognised::Input(other.to_owned())),
             };
             self.values.insert(name, value);
@@ -185,6 +185,12 @@ impl<'file> Interpreter<'file> {
         let sizes = sizes.iter().map(|&size| size as i64).collect();
         Ok(Value::Known(Rc::new(Tensor::ints(sizes))))
     }
+}
+
+/// A known value in which every element is the same.
+fn same(shape: &[usize], value: i64) -> Result<Value, Unrecognised> {
+    let tensor = Tensor::filled(shape, value).map_err(Unrecognised::Unreadable)?;
+    Ok(Value::Known(Rc::new(tensor)))
 }
 
 fn is_standard(domain: &str) -> bool {

@@ -31,9 +31,9 @@ impl Tensor {
     }
 
     /// A tensor in which every element is the same.
-    pub fn filled(shape: &[usize], value: i64) -> Self {
-        let data = Data::Int(vec![value; shape.iter().product()]);
-        Self { shape: shape.to_vec(), data }
+    pub fn filled(shape: &[usize], value: i64) -> Result<Self, Reason> {
+        let data = Data::Int(vec![value; checked_size(shape)?]);
+        Ok(Self { shape: shape.to_vec(), data })
     }
 
     /// Reads an initializer or an attribute.
@@ -140,8 +140,11 @@ impl Tensor {
         strides: &[isize],
         start: usize,
     ) -> Result<Self, Reason> {
+        if checked_size(&shape)? == 0 {
+            // The other dimensions may have any sizes: they are not to be walked through.
+            return Ok(self.select(shape, &[]));
+        }
         let mut places = vec![start];
-        checked_size(&shape)?;
         for (&size, &stride) in shape.iter().zip(strides) {
             let steps = |place: usize| {
                 (0..size).map(move |step| place.wrapping_add_signed(step as isize * stride))

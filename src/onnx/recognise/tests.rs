@@ -366,3 +366,25 @@ fn extreme(attribute: &mut AttributeProto, value: i64) {
         tensor.raw_data = value.to_le_bytes().repeat(count).into();
     }
 }
+
+#[test]
+fn a_configuration_of_any_number_of_positions_costs_no_memory() {
+    for positions in [2049_u64, 1 << 33, 1 << 60, u64::MAX] {
+        let mut config: serde_json::Value = serde_json::from_slice(&config()).unwrap();
+        config["max_position_embeddings"] = json!(positions);
+        let graph = Bytes::from(fixture("legacy-17-eager-cls.onnx"));
+        let refused = recognise(graph, config.to_string().as_bytes()).unwrap_err().to_string();
+        let told = format!("`max_position_embeddings` is {positions}; those of up to 2048");
+        assert!(refused.contains(&told), "{refused}");
+    }
+}
+
+#[test]
+fn a_tensor_of_any_size_is_refused_and_an_empty_one_costs_no_memory() {
+    use super::tensor::{Data, Tensor};
+    let refused = Tensor::filled(&[1 << 40, 2], 1).unwrap_err();
+    assert!(refused.contains("larger than any of a BERT"), "{refused}");
+    let empty = Tensor { shape: vec![0, 1 << 30, 1 << 30], data: Data::Int(vec![]) };
+    let turned = empty.strided(vec![1 << 30, 1 << 30, 0], &[1, 1, 1], 0).unwrap();
+    assert_eq!((turned.shape, turned.data), (vec![1 << 30, 1 << 30, 0], Data::Int(vec![])));
+}

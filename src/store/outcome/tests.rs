@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
 use crate::store::fixtures::*;
-use crate::store::{NewVersion, Store, StoreError};
+use crate::store::{NewVersion, Outcome, Store, StoreError};
 use crate::training::job::{EpochReport, JobState, Scores, TaskReport};
+use crate::training::result::{JobResult, TaskResult};
+use crate::training::verdict::Verdict;
 
 fn report(epoch: u32, loss: f64) -> EpochReport {
     let train = Scores { loss, accuracy: 0.4, rows: 5 };
@@ -12,14 +14,13 @@ fn report(epoch: u32, loss: f64) -> EpochReport {
 
 /// All that a failed `finish` must leave alone.
 async fn everything(store: &Store, job: &str) -> impl PartialEq + std::fmt::Debug + use<> {
-    let tasks = ["sentiment".into(), "topic".into()].into();
     (
         store.job(job).await.unwrap(),
         store.job_examples(job).await.unwrap(),
         store.versions("topic").await.unwrap(),
         store.versions("sentiment").await.unwrap(),
         store.live_versions().await.unwrap().len(),
-        store.examples(&tasks).await.unwrap(),
+        remembered(store, ["sentiment", "topic"]).await,
     )
 }
 
@@ -62,7 +63,7 @@ async fn success_publishes_all_versions_and_remembers_the_examples() {
     let learnt = [example("a", &[("topic", "Finance"), ("sentiment", "Negative")])];
     let job = start(&store, &spec(), &learnt).await;
     let versions = vec![new_version(topic(), b"t"), new_version(sentiment(), b"s")];
-    let published = store.finish(&job.id, versions).await.unwrap();
+    let published = finish(&store, &job.id, versions).await.unwrap();
     let published: Vec<_> = published.iter().map(|v| (v.task.as_str(), v.version)).collect();
     assert_eq!(published, [("topic", 1), ("sentiment", 1)]);
 
@@ -71,8 +72,7 @@ async fn success_publishes_all_versions_and_remembers_the_examples() {
     assert!(job.finished_at >= job.started_at);
     assert_eq!(job.published, BTreeMap::from([("sentiment".into(), 1), ("topic".into(), 1)]));
     assert_eq!(store.live_versions().await.unwrap().len(), 2);
-    let tasks = ["sentiment".into(), "topic".into()].into();
-    assert_eq!(store.examples(&tasks).await.unwrap(), learnt);
+    assert_eq!(remembered(&store, ["sentiment", "topic"]).await, learnt);
     assert_eq!(store.job_examples(&job.id).await.unwrap(), []);
 }
 
@@ -80,20 +80,20 @@ async fn success_publishes_all_versions_and_remembers_the_examples() {
 async fn a_success_that_cannot_be_stored_whole_changes_nothing() {
     let (_folder, store) = store_with_tasks().await;
     let job = start(&store, &spec(), &[example("old", &[("topic", "Finance")])]).await;
-    store.finish(&job.id, vec![new_version(topic(), b"1")]).await.unwrap();
+    finish(&store, &job.id, vec![new_version(topic(), b"1")]).await.unwrap();
     store.delete_task("sentiment").await.unwrap();
     let job = start(&store, &spec(), &[example("new", &[("topic", "Technology")])]).await;
     let before = everything(&store, &job.id).await;
 
     let missing_task = vec![new_version(topic(), b"2"), new_version(sentiment(), b"2")];
-    let refused = store.finish(&job.id, missing_task).await;
+    let refused = finish(&store, &job.id, missing_task).await;
     assert!(matches!(refused, Err(StoreError::UnknownTask { task }) if task == "sentiment"));
     let missing_parent = NewVersion { parent: Some(9), ..new_version(topic(), b"2") };
-    let refused = store.finish(&job.id, vec![missing_parent]).await;
+    let refused = finish(&store, &job.id, vec![missing_parent]).await;
     assert!(matches!(refused, Err(StoreError::Database { .. })), "{refused:?}");
     assert_eq!(everything(&store, &job.id).await, before);
 
-    store.finish(&job.id, vec![new_version(topic(), b"2")]).await.unwrap();
+    finish(&store, &job.id, vec![new_version(topic(), b"2")]).await.unwrap();
     assert_eq!(store.versions("topic").await.unwrap()[0].version, 2);
 }
 
@@ -102,7 +102,7 @@ async fn weights_for_labels_that_have_changed_are_not_published() {
     let (_folder, store) = store_with_tasks().await;
     let job = start(&store, &spec(), &[]).await;
     store.put_task(&task("topic", &["Sport", "Weather", "Politics"])).await.unwrap();
-    let refused = store.finish(&job.id, vec![new_version(topic(), b"w")]).await;
+    let refused = finish(&store, &job.id, vec![new_version(topic(), b"w")]).await;
     assert!(matches!(refused, Err(StoreError::TaskChanged { task }) if task == "topic"));
     assert_eq!(store.versions("topic").await.unwrap(), []);
 }
@@ -112,7 +112,7 @@ async fn labels_that_a_task_no_longer_has_are_not_remembered() {
     let (_folder, store) = store_with_tasks().await;
     let job = start(&store, &spec(), &[example("a", &[("topic", "Finance")])]).await;
     store.put_task(&task("topic", &["Sport", "Weather"])).await.unwrap();
-    let refused = store.finish(&job.id, vec![]).await;
+    let refused = finish(&store, &job.id, vec![]).await;
     assert!(matches!(refused, Err(StoreError::TaskChanged { task }) if task == "topic"));
     let refused = store.delete_task("topic").await;
     assert!(matches!(refused, Err(StoreError::TaskInTraining { job: by, .. }) if by == job.id));
@@ -126,7 +126,7 @@ async fn a_frozen_task_gets_no_version() {
     spec.frozen.insert("topic".into());
     let job = start(&store, &spec, &[]).await;
     let versions = vec![new_version(sentiment(), b"s"), new_version(topic(), b"t")];
-    let refused = store.finish(&job.id, versions).await;
+    let refused = finish(&store, &job.id, versions).await;
     assert!(matches!(refused, Err(StoreError::NotTrained { task, .. }) if task == "topic"));
     assert_eq!(store.versions("sentiment").await.unwrap(), []);
 }
@@ -155,7 +155,7 @@ async fn a_failed_or_stopped_job_leaves_only_its_record() {
 async fn a_job_never_leaves_a_final_state() {
     let (_folder, store) = store_with_tasks().await;
     let succeeded = start(&store, &spec(), &[]).await.id;
-    store.finish(&succeeded, vec![]).await.unwrap();
+    finish(&store, &succeeded, vec![]).await.unwrap();
     let failed = start(&store, &spec(), &[]).await.id;
     store.fail(&failed, "first reason").await.unwrap();
     let cancelled = start(&store, &spec(), &[]).await.id;
@@ -164,7 +164,7 @@ async fn a_job_never_leaves_a_final_state() {
     for id in [&succeeded, &failed, &cancelled] {
         let before = everything(&store, id).await;
         for refused in [
-            store.finish(id, vec![new_version(topic(), b"w")]).await.map(drop),
+            finish(&store, id, vec![new_version(topic(), b"w")]).await.map(drop),
             store.fail(id, "late").await,
             store.stop(id, "late").await,
             store.cancel(id, "late").await.map(drop),
@@ -182,11 +182,68 @@ async fn a_waiting_job_cannot_end_without_having_run() {
     let (_folder, store) = store_with_tasks().await;
     let job = enqueue(&store, &spec(), &[]).await;
     for refused in [
-        store.finish(&job.id, vec![]).await.map(drop),
+        finish(&store, &job.id, vec![]).await.map(drop),
         store.fail(&job.id, "early").await,
         store.stop(&job.id, "early").await,
     ] {
         assert!(matches!(refused, Err(StoreError::JobState { state: JobState::Queued, .. })));
     }
     assert_eq!(store.job(&job.id).await.unwrap(), Some(job));
+}
+
+#[tokio::test]
+async fn what_a_job_made_may_be_kept_without_going_live() {
+    let (_folder, store) = store_with_tasks().await;
+    let learnt = [example("a", &[("topic", "Finance"), ("sentiment", "Negative")])];
+    let job = start(&store, &spec(), &learnt).await;
+    let versions = [topic(), sentiment()]
+        .map(|task| NewVersion { goes_live: false, ..new_version(task, b"w") });
+    finish(&store, &job.id, versions.into()).await.unwrap();
+    let job = store.job(&job.id).await.unwrap().unwrap();
+    assert_eq!((job.state, &job.published), (JobState::Succeeded, &BTreeMap::new()));
+    assert_eq!(store.live_versions().await.unwrap(), []);
+    assert_eq!(store.versions("topic").await.unwrap().len(), 1);
+    assert_eq!(remembered(&store, ["sentiment", "topic"]).await, learnt);
+}
+
+#[tokio::test]
+async fn a_job_is_rejected_if_nothing_of_it_went_live() {
+    for topic_goes_live in [false, true] {
+        let (_folder, store) = store_with_tasks().await;
+        let labels = [("topic", "Finance"), ("sentiment", "Negative")];
+        let job = start(&store, &spec(), &[example("a", &labels)]).await;
+        let version = |task, goes_live| NewVersion { goes_live, ..new_version(task, b"w") };
+        let verdict = Verdict::TooFewRows { rows: 3 };
+        let task = TaskResult { version: None, live: false, champion_version: None, verdict };
+        let tasks = [("sentiment".into(), task), ("topic".into(), task)].into();
+        let rejected = match topic_goes_live {
+            true => vec!["sentiment".into()],
+            false => vec!["sentiment".into(), "topic".into()],
+        };
+        let outcome = Outcome {
+            versions: vec![version(topic(), topic_goes_live), version(sentiment(), false)],
+            rejected: rejected.into_iter().collect(),
+            reason: Some("worse".into()),
+            result: Some(JobResult { tasks, ..JobResult::default() }),
+        };
+        store.finish(&job.id, outcome).await.unwrap();
+        let job = store.job(&job.id).await.unwrap().unwrap();
+        assert_eq!(job.reason.as_deref(), Some("worse"));
+        let numbers: Vec<_> = job.result.unwrap().tasks.values().map(|it| it.version).collect();
+        assert_eq!(numbers, [Some(1), Some(1)]);
+        let remembered = remembered(&store, ["sentiment", "topic"]).await;
+        let counts = store.job_counts().await.unwrap();
+        match topic_goes_live {
+            true => {
+                assert_eq!((job.state, counts.succeeded), (JobState::Succeeded, 1));
+                assert_eq!(job.published, BTreeMap::from([("topic".into(), 1)]));
+                assert_eq!(remembered, [example("a", &labels[..1])]);
+            }
+            false => {
+                assert_eq!((job.state, counts.rejected), (JobState::Rejected, 1));
+                assert_eq!(job.published, BTreeMap::new());
+                assert_eq!(remembered, []);
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@ use futures::future::join_all;
 
 use crate::config::OnRestart;
 use crate::store::fixtures::*;
-use crate::store::{Cancellation, JobCounts, Recovered, StoreError};
+use crate::store::{Cancellation, JobCounts, JobQuery, MOST_ATTEMPTS, Recovered, StoreError};
 use crate::training::job::{EpochReport, JobState};
 
 #[tokio::test]
@@ -36,8 +36,8 @@ async fn a_very_long_text_is_stored() {
     let long = example(&"Donaudampfschiff 🚢".repeat(100_000), &[("topic", "Finance")]);
     let job = start(&store, &spec(), std::slice::from_ref(&long)).await;
     assert_eq!(store.job_examples(&job.id).await.unwrap(), std::slice::from_ref(&long));
-    store.finish(&job.id, vec![]).await.unwrap();
-    assert_eq!(store.examples(&["topic".into()].into()).await.unwrap(), [long]);
+    finish(&store, &job.id, vec![]).await.unwrap();
+    assert_eq!(remembered(&store, ["topic"]).await, [long]);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn the_oldest_job_is_started_first_and_one_at_a_time() {
     assert_eq!((&running.id, running.state, running.attempts), (&first.id, JobState::Running, 1));
     assert!(running.started_at.unwrap() >= running.created_at);
     assert_eq!(store.claim_next().await.unwrap(), None);
-    store.finish(&first.id, vec![]).await.unwrap();
+    finish(&store, &first.id, vec![]).await.unwrap();
     assert_eq!(store.claim_next().await.unwrap().unwrap().id, second.id);
 }
 
@@ -203,10 +203,51 @@ async fn an_interrupted_job_whose_cancellation_was_requested_is_cancelled() {
 async fn recovery_finds_nothing_after_an_orderly_end() {
     let (_folder, store) = store().await;
     let job = start(&store, &spec(), &[]).await;
-    store.finish(&job.id, vec![]).await.unwrap();
+    finish(&store, &job.id, vec![]).await.unwrap();
     let before = store.job(&job.id).await.unwrap();
     for policy in [OnRestart::Resume, OnRestart::Fail] {
         assert_eq!(store.recover(policy).await.unwrap(), Recovered::default());
     }
     assert_eq!(store.job(&job.id).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_job_that_brings_the_server_down_again_and_again_is_given_up() {
+    let (_folder, store) = store().await;
+    let job = enqueue(&store, &spec(), &[example("a", &[("topic", "Finance")])]).await;
+    for attempt in 1..=MOST_ATTEMPTS {
+        assert_eq!(store.claim_next().await.unwrap().unwrap().attempts, attempt);
+        let recovered = store.recover(OnRestart::Resume).await.unwrap();
+        let given_up = attempt == MOST_ATTEMPTS;
+        assert_eq!(recovered.failed.len(), usize::from(given_up), "attempt {attempt}");
+        assert_eq!(recovered.queued.len(), usize::from(!given_up), "attempt {attempt}");
+    }
+    let job = store.job(&job.id).await.unwrap().unwrap();
+    assert_eq!((job.state, job.attempts), (JobState::Failed, 3));
+    let reason = job.reason.unwrap();
+    assert!(reason.contains("3 times"), "{reason}");
+    assert_eq!(store.claim_next().await.unwrap(), None);
+    assert_eq!(store.job_examples(&job.id).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_fails_and_holds_up_no_other() {
+    let (_folder, store) = store_with_tasks().await;
+    let odd = enqueue(&store, &spec(), &[example("a", &[("topic", "Finance")])]).await;
+    let fine = enqueue(&store, &spec(), &[]).await;
+    sqlx::query("UPDATE jobs SET spec = '{\"solver\": \"of tomorrow\"}' WHERE id = $1")
+        .bind(&odd.id)
+        .execute(&store.writes)
+        .await
+        .unwrap();
+    assert_eq!(store.claim_next().await.unwrap().unwrap().id, fine.id);
+    let counts = JobCounts { running: 1, failed: 1, ..Default::default() };
+    assert_eq!(store.job_counts().await.unwrap(), counts);
+    // Nor does it hide the others, or keep their tasks from being deleted.
+    let listed = store.jobs(&JobQuery { limit: 1, before: None, state: None }).await.unwrap();
+    assert_eq!(listed.iter().map(|job| &job.id).collect::<Vec<_>>(), [&fine.id]);
+    let query = JobQuery { limit: 9, before: Some(fine.id.clone()), state: None };
+    assert_eq!(store.jobs(&query).await.unwrap(), []);
+    store.stop(&fine.id, "for the test").await.unwrap();
+    store.delete_task("topic").await.unwrap();
 }

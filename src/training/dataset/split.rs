@@ -1,8 +1,7 @@
 //! Holding out rows to score on.
 
-use sha2::{Digest, Sha256};
-
 use super::{Dataset, DatasetError};
+use crate::training::text_hash::TextHash;
 
 /// Rows to fit on and rows to score on.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,38 +18,30 @@ const SHARE: f64 = 0.1;
 /// tell less than they cost.
 const FEWEST: f64 = 50.0;
 
-/// Where a text stands among those that may be held out: the first eight bytes of its SHA-256, as a
-/// big-endian number.
-pub fn text_key(text: &str) -> u64 {
-    let digest = Sha256::digest(text);
-    let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
-    u64::from_be_bytes(*first)
-}
-
 impl Dataset {
     /// Which rows to hold out: about `share` of them, in `[0, 1)`. Of each combination of labels,
-    /// those with the lowest keys, one key a row, so that a row that is held out stays so when others
+    /// those whose texts have the lowest hashes, so that a row that is held out stays so when others
     /// come and go, but for a few at the edge. Every combination gives its share to within one row,
     /// and every label that occurs keeps at least one row to train on.
     ///
     /// Without a share, a tenth is held out if that is at least 50 rows, else none.
     ///
     /// # Errors
-    /// A share outside `[0, 1)`, too many or too few keys.
+    /// A share outside `[0, 1)`, too many or too few texts.
     pub fn choose_held_out(
         &self,
         share: Option<f64>,
-        keys: &[u64],
+        texts: &[TextHash],
     ) -> Result<Vec<bool>, DatasetError> {
         let enough = SHARE * self.rows() as f64 >= FEWEST;
         let share = share.unwrap_or(if enough { SHARE } else { 0.0 });
         if !(0.0..1.0).contains(&share) {
             return Err(DatasetError::Share(share));
         }
-        if keys.len() != self.rows() {
-            return Err(DatasetError::Keys { found: keys.len(), expected: self.rows() });
+        if texts.len() != self.rows() {
+            return Err(DatasetError::Texts { found: texts.len(), expected: self.rows() });
         }
-        let mut held_out = self.lowest_of_each_combination(share, keys);
+        let mut held_out = self.lowest_of_each_combination(share, texts);
         self.return_last_of_each_class(&mut held_out);
         Ok(held_out)
     }
@@ -65,11 +56,11 @@ impl Dataset {
 
     /// The combinations, one after another, get what the share of all rows so far is more than those
     /// before got: rounding evens out over small combinations.
-    fn lowest_of_each_combination(&self, share: f64, keys: &[u64]) -> Vec<bool> {
+    fn lowest_of_each_combination(&self, share: f64, texts: &[TextHash]) -> Vec<bool> {
         let mut order: Vec<usize> = (0..self.rows()).collect();
         order.sort_by(|&left, &right| {
             let by_labels = self.labels(left).cmp(self.labels(right));
-            by_labels.then(keys[left].cmp(&keys[right])).then(left.cmp(&right))
+            by_labels.then(texts[left].cmp(&texts[right])).then(left.cmp(&right))
         });
         let mut held_out = vec![false; self.rows()];
         let wanted = |rows: usize| (share * rows as f64).round() as usize;
@@ -134,19 +125,12 @@ mod tests {
         data.labelled(task).classes().iter().filter(|&&found| found == class).count()
     }
 
-    /// Keys without any pattern that matters.
-    fn keys(rows: usize) -> Vec<u64> {
-        (0..rows).map(|row| text_key(&format!("text {row}"))).collect()
+    fn texts(rows: usize) -> Vec<TextHash> {
+        (0..rows).map(|row| TextHash::of(&format!("text {row}"))).collect()
     }
 
     fn split(data: &Dataset, share: f64) -> Split {
-        data.split(&data.choose_held_out(Some(share), &keys(data.rows())).unwrap())
-    }
-
-    #[test]
-    fn a_text_has_the_first_bytes_of_its_sha_256_as_key() {
-        // FIPS 180-2, appendix B.1.
-        assert_eq!(text_key("abc"), 0xba78_16bf_8f01_cfea);
+        data.split(&data.choose_held_out(Some(share), &texts(data.rows())).unwrap())
     }
 
     #[test]
@@ -183,9 +167,9 @@ mod tests {
     fn a_text_stays_held_out_when_others_come() {
         let classes = |rows: usize| (0..rows).map(|row| Some(row % 2)).collect();
         let before = data(&[("mood", 2, classes(1000))]);
-        let before = before.choose_held_out(Some(0.1), &keys(1000)).unwrap();
+        let before = before.choose_held_out(Some(0.1), &texts(1000)).unwrap();
         let after = data(&[("mood", 2, classes(1100))]);
-        let after = after.choose_held_out(Some(0.1), &keys(1100)).unwrap();
+        let after = after.choose_held_out(Some(0.1), &texts(1100)).unwrap();
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
         // Of 100; with a fresh draw it would be about 180.
         assert!(moved <= 10, "{moved}");
@@ -216,7 +200,7 @@ mod tests {
     fn a_tenth_is_held_out_by_itself_where_it_says_something() {
         for (rows, expected) in [(5, 0), (499, 0), (500, 50), (1234, 123)] {
             let data = data(&[("topic", 2, (0..rows).map(|row| Some(row % 2)).collect())]);
-            let held_out = data.choose_held_out(None, &keys(rows)).unwrap();
+            let held_out = data.choose_held_out(None, &texts(rows)).unwrap();
             assert_eq!(held_out.iter().filter(|&&held_out| held_out).count(), expected);
         }
     }
@@ -225,11 +209,11 @@ mod tests {
     fn a_share_that_leaves_nothing_to_train_on_is_refused() {
         let data = data(&[("topic", 2, vec![Some(0), Some(1)])]);
         for share in [-0.1, 1.0, f64::NAN] {
-            let refused = data.choose_held_out(Some(share), &keys(2)).unwrap_err().to_string();
+            let refused = data.choose_held_out(Some(share), &texts(2)).unwrap_err().to_string();
             let reason = "but it must be at least 0 and below 1";
             assert!(refused.ends_with(reason), "{refused}");
         }
-        let refused = data.choose_held_out(None, &[1]).unwrap_err().to_string();
-        assert_eq!(refused, "there are keys for 1 rows, but there are 2 embeddings");
+        let refused = data.choose_held_out(None, &texts(1)).unwrap_err().to_string();
+        assert_eq!(refused, "there are texts for 1 rows, but there are 2 embeddings");
     }
 }

@@ -49,7 +49,7 @@ fn adam(patience: Option<u32>) -> Plan {
 /// Learns to the end.
 fn run(plan: &Plan, data: &Dataset, held_out: &[bool]) -> Vec<Learnt> {
     let go_on = &mut |_| ControlFlow::Continue(());
-    learn(plan, data.clone(), held_out, starts(data), go_on).unwrap()
+    learn(plan, data.clone(), held_out, starts(data), go_on).unwrap().heads
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn adam_without_calibration_and_held_out_rows_is_its_bare_loop() {
         reports += 1;
         ControlFlow::Continue(())
     });
-    for (found, expected) in found.unwrap().iter().zip(&expected) {
+    for (found, expected) in found.unwrap().heads.iter().zip(&expected) {
         assert_eq!(found.head, expected.head);
         assert_eq!(found.evaluation.temperature, None);
     }
@@ -184,7 +184,9 @@ fn a_frozen_head_stays_bit_equal_and_is_still_scored() {
     let [fine, coarse] = heads(&data).try_into().unwrap();
     let starts = vec![Start::Train(fine.clone()), Start::Freeze(coarse.clone())];
     let go_on = &mut |_| ControlFlow::Continue(());
-    let learnt = learn(&defaults(), data, &every_fifth(120), starts, go_on).unwrap();
+    let learning = learn(&defaults(), data.clone(), &every_fifth(120), starts, go_on).unwrap();
+    let (learnt, held_out) = (learning.heads, learning.held_out.unwrap());
+    assert_eq!(held_out, data.split(&every_fifth(120)).validation.unwrap());
     assert_ne!(learnt[0].head, fine);
     assert_eq!(learnt[1].head, coarse);
     assert_eq!(learnt[1].twin, Some(coarse));

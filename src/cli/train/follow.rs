@@ -1,0 +1,131 @@
+//! A job from its events to its end, as a bar on a terminal and as lines elsewhere.
+
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::sse::{Event, Events};
+use crate::cli::client::{Client, Refusal};
+use crate::cli::output::say;
+
+/// How often in a row to come back to a server that does not answer.
+const RETRIES: usize = 30;
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a person sees of a job; clones share it.
+#[derive(Clone)]
+pub struct Bar {
+    bar: ProgressBar,
+    lines: bool,
+}
+
+/// Watches a job until it ends, also across interruptions, and gives its record.
+pub fn follow(client: &Client, job: &str, bar: &Bar) -> anyhow::Result<Value> {
+    let mut seen: Option<String> = None;
+    let mut failures = 0;
+    let mut shown = Shown::default();
+    loop {
+        match client.events(job, seen.as_deref()) {
+            Ok(stream) => {
+                // An error breaks the stream off, as its end does.
+                for event in Events::of(stream).map_while(Result::ok) {
+                    let data = serde_json::from_str(&event.data);
+                    let data: Value = data.context("an event is not JSON")?;
+                    if event.name == "end" {
+                        bar.clear();
+                        return Ok(data);
+                    }
+                    shown.take(&event, &data, bar);
+                    seen = event.id.or(seen);
+                    failures = 0;
+                }
+            }
+            // It answers, but not for this job: to ask again would not help.
+            Err(error) if error.is::<Refusal>() => return Err(error),
+            Err(error) if failures >= RETRIES => {
+                return Err(error.context(format!("lost sight of job {job}, which may still run")));
+            }
+            Err(_) => {}
+        }
+        if failures >= RETRIES {
+            bail!("the server breaks off the events of job {job} at once; it may still run");
+        }
+        failures += 1;
+        sleep(PAUSE);
+    }
+}
+
+/// What was said last.
+#[derive(Default)]
+struct Shown(String);
+
+impl Shown {
+    fn take(&mut self, event: &Event, data: &Value, bar: &Bar) {
+        match event.name.as_str() {
+            "state" => self.say(&data["state"], bar),
+            "progress" => {
+                self.say(&data["phase"], bar);
+                bar.progress(data);
+            }
+            "epoch" => bar.epoch(data),
+            _ => {}
+        }
+    }
+
+    fn say(&mut self, what: &Value, bar: &Bar) {
+        let what = what.as_str().unwrap_or_default();
+        if self.0 != what {
+            what.clone_into(&mut self.0);
+            bar.say(what);
+        }
+    }
+}
+
+impl Bar {
+    pub fn new() -> Bar {
+        let bar = ProgressBar::no_length();
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+        bar.set_style(style.expect("the template is sound"));
+        Bar { bar, lines: !io::stderr().is_terminal() }
+    }
+
+    /// Clears the screen's line for a last message.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn say(&self, what: &str) {
+        if self.lines {
+            say(what);
+        } else {
+            self.bar.set_message(what.to_owned());
+        }
+    }
+
+    fn progress(&self, data: &Value) {
+        let (Some(done), Some(total)) = (data["done"].as_u64(), data["total"].as_u64()) else {
+            return;
+        };
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        let mut message = data["phase"].as_str().unwrap_or_default().to_owned();
+        if let Some(left) = data["seconds_left"].as_f64() {
+            let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
+            write!(message, ", {} left", HumanDuration(left)).expect("a string takes all");
+        }
+        self.bar.set_message(message);
+    }
+
+    fn epoch(&self, report: &Value) {
+        self.bar.set_position(report["epoch"].as_u64().unwrap_or_default());
+        if let Some(loss) = report["loss"].as_f64() {
+            self.bar.set_message(format!("fitting, loss {loss:.4}"));
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Examples on their way from a request to a job: each is checked as it comes, so that a long upload
+//! is never held as text.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::heads::live::Snapshot;
+use crate::http::error::Problem;
+use crate::training::job::Example;
+
+/// Skipped rows that an answer lists.
+const MOST_LISTED: usize = 100;
+
+/// Characters of the reason for which a row was skipped: it may quote the row.
+const MOST_REASON: usize = 300;
+
+/// An example as it is written in JSON.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawExample {
+    pub text: String,
+    /// Task to label.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The label for the one task that the request names.
+    pub label: Option<String>,
+    /// How often the example counts; 1 by default.
+    pub weight: Option<f64>,
+}
+
+/// What becomes of a request in which some rows cannot be examples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadRow {
+    /// All of it is refused.
+    #[default]
+    Refuse,
+    /// The others are trained on.
+    Skip,
+}
+
+/// Where an example stands in its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// Counts from 0.
+    Example(usize),
+    /// On which it begins; counts from 1.
+    Line(u64),
+}
+
+/// What examples are checked against.
+pub struct Rules {
+    pub heads: Arc<Snapshot>,
+    /// The tasks whose labels count; all of them where it is empty.
+    pub tasks: Vec<String>,
+    pub on_bad_row: OnBadRow,
+    /// Examples of one job.
+    pub most: usize,
+}
+
+/// The examples so far.
+pub struct Rows {
+    rules: Rules,
+    checked: Checked,
+    /// One an example.
+    places: Vec<Place>,
+    /// From the hash of a text and a task to the first example of that text with a label for that task.
+    /// The texts themselves stand in the examples only.
+    labelled: HashMap<u64, usize>,
+    hasher: RandomState,
+}
+
+/// Examples that a job can be made of.
+pub struct Checked {
+    pub examples: Vec<Example>,
+    /// All tasks that they have labels for.
+    pub tasks: BTreeSet<String>,
+    /// The one model that these are on.
+    pub model: String,
+    pub skipped: Skipped,
+}
+
+/// Rows that were left out.
+#[derive(Debug, Default, Serialize)]
+pub struct Skipped {
+    count: usize,
+    /// The first hundred.
+    rows: Vec<SkippedRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct SkippedRow {
+    #[serde(flatten)]
+    place: Place,
+    code: &'static str,
+    detail: String,
+}
+
+impl Rows {
+    /// # Errors
+    /// `rules` name a task that does not exist.
+    pub fn new(rules: Rules) -> Result<Rows, Problem> {
+        if let Some(task) = rules.tasks.iter().find(|task| !rules.heads.contains_key(*task)) {
+            return Err(rules.unknown_task(task).at("task"));
+        }
+        let checked = Checked {
+            examples: Vec::new(),
+            tasks: BTreeSet::new(),
+            model: String::new(),
+            skipped: Skipped::default(),
+        };
+        let (labelled, hasher) = (HashMap::new(), RandomState::new());
+        Ok(Rows { rules, checked, places: Vec::new(), labelled, hasher })
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Adds an example, or skips one that cannot be, if that is allowed.
+    pub fn push(&mut self, place: Place, raw: RawExample) -> Result<(), Problem> {
+        let most = self.rules.most;
+        if self.checked.examples.len() >= most {
+            let detail = format!("there are more than {most} examples; allowed: 1 to {most}");
+            return Err(Problem::invalid("too_many_examples", detail).at(place.to_string()));
+        }
+        match self.check(place, raw) {
+            Ok(example) => {
+                self.checked.examples.push(example);
+                self.places.push(place);
+                Ok(())
+            }
+            Err(problem) => self.skip(place, problem),
+        }
+    }
+
+    /// Skips a row for the reason that is given, or refuses all for it.
+    pub fn skip(&mut self, place: Place, problem: Problem) -> Result<(), Problem> {
+        if self.rules.on_bad_row == OnBadRow::Refuse {
+            return Err(problem);
+        }
+        self.checked.skipped.count += 1;
+        if self.checked.skipped.rows.len() < MOST_LISTED {
+            let (code, detail) = problem.reason();
+            let detail = detail.chars().take(MOST_REASON).collect();
+            self.checked.skipped.rows.push(SkippedRow { place, code, detail });
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// There is no example.
+    pub fn finish(self) -> Result<Checked, Problem> {
+        if !self.checked.examples.is_empty() {
+            return Ok(self.checked);
+        }
+        let most = self.rules.most;
+        let mut detail = format!("there are no examples; allowed: 1 to {most}");
+        if let Some(first) = self.checked.skipped.rows.first() {
+            let count = self.checked.skipped.count;
+            detail += &format!("; {count} were skipped, {} for: {}", first.place, first.detail);
+        }
+        Err(Problem::invalid("no_examples", detail).at("examples"))
+    }
+
+    fn check(&mut self, place: Place, raw: RawExample) -> Result<Example, Problem> {
+        if raw.text.trim().is_empty() {
+            let detail = "a text is empty; allowed: text with at least one visible character";
+            return Err(Problem::invalid("empty_text", detail).at(place.of("text")));
+        }
+        if raw.text.contains('\0') {
+            let detail = "a text holds a NUL character, which no database stores";
+            return Err(Problem::invalid("nul_character", detail).at(place.of("text")));
+        }
+        if let Some(weight) = raw.weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
+            let detail = format!("a weight is {weight}; allowed: a finite number greater than 0");
+            return Err(Problem::invalid("invalid_weight", detail).at(place.of("weight")));
+        }
+        let labels = self.rules.labels(place, raw.labels, raw.label)?;
+        let example = Example { text: raw.text, labels, weight: raw.weight };
+        let model = self.check_labels(place, &example.labels)?;
+        self.check_conflicts(place, &example)?;
+        // Only now: a row that is skipped adds neither a task nor a model.
+        self.checked.model = model;
+        for task in example.labels.keys() {
+            if !self.checked.tasks.contains(task) {
+                self.checked.tasks.insert(task.clone());
+            }
+        }
+        Ok(example)
+    }
+
+    /// The one model that the labels' tasks and those of earlier examples are on.
+    fn check_labels(
+        &self,
+        place: Place,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<String, Problem> {
+        if labels.is_empty() {
+            let detail = "an example has no label; allowed: a label for at least one task";
+            return Err(Problem::invalid("no_labels", detail).at(place.of("labels")));
+        }
+        let mut on = self.checked.tasks.first().map(|first| (first.as_str(), &*self.checked.model));
+        for (task, label) in labels {
+            let position = || place.of(&format!("labels.{task}"));
+            let Some(live) = self.rules.heads.get(task) else {
+                return Err(self.rules.unknown_task(task).at(position()));
+            };
+            if !live.task.labels.contains(label) {
+                let detail = format!(
+                    "task {task:?} has no label {label:?}; its labels: {}",
+                    live.task.labels.join(", ")
+                );
+                return Err(Problem::invalid("unknown_label", detail).at(position()));
+            }
+            let (first, model) = *on.get_or_insert((task, &live.task.model));
+            if model != live.task.model {
+                let detail = format!(
+                    "task {task:?} is on model {:?} and task {first:?} on {model:?}; a job trains on one model",
+                    live.task.model
+                );
+                return Err(Problem::invalid("mixed_models", detail).at(position()));
+            }
+        }
+        let (_, model) = on.expect("there is a label");
+        Ok(model.to_owned())
+    }
+
+    /// Exact repetitions are harmless and merged; a text with two labels for one task is a mistake
+    /// that only its author can mend.
+    fn check_conflicts(&mut self, place: Place, example: &Example) -> Result<(), Problem> {
+        let mut new = Vec::with_capacity(example.labels.len());
+        for (task, label) in &example.labels {
+            let index = match self.first_with(&example.text, task) {
+                Ok(index) => index,
+                Err(free) => {
+                    new.push(free);
+                    continue;
+                }
+            };
+            let other = &self.checked.examples[index].labels[task];
+            if other != label {
+                let first = self.places[index];
+                let detail = format!(
+                    "the same text has the label {other:?} for task {task:?} in {first} and {label:?} here"
+                );
+                let position = place.of(&format!("labels.{task}"));
+                return Err(Problem::invalid("conflicting_labels", detail).at(position));
+            }
+        }
+        let index = self.checked.examples.len();
+        self.labelled.extend(new.into_iter().map(|key| (key, index)));
+        Ok(())
+    }
+
+    /// The first example of a text with a label for a task, or the key that one is to be put under.
+    fn first_with(&self, text: &str, task: &str) -> Result<usize, u64> {
+        let mut key = self.hasher.hash_one((text, task));
+        // Two pairs of one hash, which never happens, stand one after the other.
+        while let Some(&index) = self.labelled.get(&key) {
+            let example = &self.checked.examples[index];
+            if example.text == text && example.labels.contains_key(task) {
+                return Ok(index);
+            }
+            key = key.wrapping_add(1);
+        }
+        Err(key)
+    }
+}
+
+impl Rules {
+    /// An example's labels, as far as they count.
+    fn labels(
+        &self,
+        place: Place,
+        mut labels: BTreeMap<String, String>,
+        label: Option<String>,
+    ) -> Result<BTreeMap<String, String>, Problem> {
+        if let Some(label) = label {
+            let [task] = &self.tasks[..] else {
+                let detail = "a label says of no task what it is; write labels with their tasks, or name one task for all with `task`";
+                return Err(Problem::invalid("label_without_task", detail).at(place.of("label")));
+            };
+            labels.entry(task.clone()).or_insert(label);
+        }
+        if !self.tasks.is_empty() {
+            labels.retain(|task, _| self.tasks.contains(task));
+        }
+        Ok(labels)
+    }
+
+    pub fn unknown_task(&self, task: &str) -> Problem {
+        let known: Vec<&str> = self.heads.keys().map(String::as_str).collect();
+        let detail = format!("there is no task {task:?}; tasks: {}", known.join(", "));
+        Problem::invalid("unknown_task", detail)
+    }
+}
+
+impl Skipped {
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Place {
+    /// Where a field of the example is.
+    pub fn of(self, field: &str) -> String {
+        match self {
+            Place::Example(index) => format!("examples[{index}].{field}"),
+            Place::Line(line) => format!("line {line}, {field}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Place::Example(index) => write!(formatter, "examples[{index}]"),
+            Place::Line(line) => write!(formatter, "line {line}"),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The end of a job that was fit: judged, made durable, then live.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::heads::HeadVersion;
+use crate::heads::head::Head;
+use crate::heads::live::{LiveHeads, LiveTask};
+use crate::store::{NewVersion, Outcome, Store, StoreError};
+use crate::training::job::{Job, JobState};
+use crate::training::result::{JobResult, Promote, TaskResult};
+use crate::training::run::{Fitted, Trained};
+use crate::training::verdict::{Verdict, judge};
+
+/// Judges each new head against the one that answers now, stores the versions and makes those live
+/// that are to be. Heads are independent: each goes live or not by its own verdict.
+pub(super) async fn publish(
+    store: &Store,
+    heads: &LiveHeads,
+    job: &Job,
+    fitted: &Fitted,
+) -> Result<JobState, StoreError> {
+    // From the verdict until the swap, nobody else may change what is live.
+    let writer = heads.write().await;
+    let snapshot = heads.snapshot();
+    let mut outcome = Outcome::default();
+    let mut tasks = BTreeMap::new();
+    for trained in &fitted.heads {
+        let name = &trained.task.name;
+        let champion = snapshot.get(name).filter(|live| live.version.is_trained());
+        let verdict = verdict(store, job, fitted, trained, champion.map(Arc::as_ref)).await?;
+        let live = match job.spec.promote {
+            Promote::IfNotWorse => verdict.allows(),
+            Promote::Always => true,
+            Promote::Never => false,
+        };
+        if !live && job.spec.promote == Promote::IfNotWorse {
+            outcome.rejected.insert(name.clone());
+        }
+        let champion_version = champion.map(|live| live.version.version);
+        tasks.insert(name.clone(), TaskResult { version: None, live, champion_version, verdict });
+        outcome.versions.push(new_version(trained, live));
+    }
+    let went_live = outcome.versions.iter().any(|version| version.goes_live);
+    let rejected = !outcome.rejected.is_empty() && !went_live;
+    outcome.reason = rejected.then(|| reason(&outcome.rejected, &tasks));
+    outcome.result = Some(JobResult { texts: fitted.texts, seconds: fitted.seconds, tasks });
+    let stored = store.finish(&job.id, outcome).await?;
+    let live = stored.into_iter().zip(&fitted.heads).filter(|(info, _)| info.live);
+    let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));
+    writer.publish(live.collect());
+    Ok(if rejected { JobState::Rejected } else { JobState::Succeeded })
+}
+
+async fn verdict(
+    store: &Store,
+    job: &Job,
+    fitted: &Fitted,
+    trained: &Trained,
+    champion: Option<&LiveTask>,
+) -> Result<Verdict, StoreError> {
+    let Some(champion) = champion else { return Ok(Verdict::Unopposed) };
+    let Some(held_out) = fitted.held_out.clone() else {
+        return Ok(Verdict::TooFewRows { rows: 0 });
+    };
+    let champion = twin(store, champion).await?;
+    let (challenger, margin) = (trained.challenger().clone(), job.spec.margin);
+    let place = held_out.tasks().position(|task| task == trained.task.name);
+    let place = place.expect("a head is fit on a task of the data");
+    // Large products: nothing for the async runtime.
+    let judging = tokio::task::spawn_blocking(move || {
+        judge(&challenger, Some(&champion), &held_out.labelled(place), margin)
+    });
+    Ok(judging.await.expect("heads of one task and encoder fit the same rows"))
+}
+
+/// The live version's head that was fit without the held-out rows, or what there is.
+async fn twin(store: &Store, live: &LiveTask) -> Result<Head, StoreError> {
+    let stored = store.version(&live.task.name, live.version.version).await?;
+    let twin = stored.and_then(|stored| stored.twin);
+    // One that cannot be read is as good as none.
+    let twin = twin.and_then(|bytes| Head::from_bytes(&bytes).ok());
+    Ok(twin.unwrap_or_else(|| live.version.head.clone()))
+}
+
+fn new_version(trained: &Trained, goes_live: bool) -> NewVersion {
+    NewVersion {
+        task: trained.task.clone(),
+        encoder: trained.encoder.clone(),
+        parent: trained.parent,
+        weights: trained.head.to_bytes(),
+        twin: trained.twin.as_ref().map(Head::to_bytes),
+        evaluation: Some(json!(trained.evaluation)),
+        goes_live,
+    }
+}
+
+fn reason(rejected: &BTreeSet<String>, tasks: &BTreeMap<String, TaskResult>) -> String {
+    let of_task = |task: &String| match tasks[task].verdict {
+        Verdict::Worse(it) => Some(format!(
+            "task {task:?}: the new version has an accuracy of {:.4} on {} held-out rows, the live one {:.4}; allowed: at most {} less",
+            it.challenger, it.rows, it.champion, it.margin
+        )),
+        Verdict::Unopposed | Verdict::TooFewRows { .. } | Verdict::NotWorse(_) => None,
+    };
+    rejected.iter().filter_map(of_task).collect::<Vec<_>>().join("; ")
+}

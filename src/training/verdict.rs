@@ -1,0 +1,136 @@
+//! Champion and challenger: whether a new head may take the place of the one that answers. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::heads::head::Head;
+use crate::training::dataset::Labelled;
+use crate::training::evaluation::evaluate;
+
+/// With fewer held-out rows, one of them weighs 5 points of accuracy and more: no verdict.
+pub const FEWEST_ROWS: usize = 20;
+
+/// The margin of jobs that name none.
+pub const DEFAULT_MARGIN: f64 = 0.01;
+
+/// How a new head compares with the one that answers. Accuracies are shares in `[0, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// No trained head answers on this encoder for these labels.
+    Unopposed,
+    /// There are fewer than [`FEWEST_ROWS`] held-out rows.
+    TooFewRows { rows: usize },
+    /// The challenger is at most the margin below the champion.
+    NotWorse(Accuracies),
+    /// The challenger is more than the margin below the champion.
+    Worse(Accuracies),
+}
+
+/// The accuracies of two heads on the same rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracies {
+    /// Of the new head.
+    pub challenger: f64,
+    /// Of the head that answers.
+    pub champion: f64,
+    /// How far below the champion's accuracy the challenger's may be.
+    pub margin: f64,
+    /// Held-out rows with a label for the task.
+    pub rows: usize,
+}
+
+impl Verdict {
+    /// Whether the challenger may take the champion's place.
+    pub fn allows(self) -> bool {
+        !matches!(self, Verdict::Worse(_))
+    }
+}
+
+/// Scores both heads on `rows`, which neither may have been fit on.
+///
+/// # Panics
+/// If a head's width is not that of the rows' embeddings, or the challenger has fewer labels than
+/// the rows' classes.
+pub fn judge(challenger: &Head, champion: Option<&Head>, rows: &Labelled, margin: f64) -> Verdict {
+    // A champion for other labels cannot be scored on these rows.
+    let Some(champion) = champion.filter(|it| it.labels() == challenger.labels()) else {
+        return Verdict::Unopposed;
+    };
+    let enough = rows.len() >= FEWEST_ROWS;
+    let scores = |head| evaluate(head, rows).filter(|_| enough);
+    let (Some(new), Some(live)) = (scores(challenger), scores(champion)) else {
+        return Verdict::TooFewRows { rows: rows.len() };
+    };
+    let accuracies =
+        Accuracies { challenger: new.accuracy, champion: live.accuracy, margin, rows: rows.len() };
+    // In rows, and with a little to spare: a difference of exactly the margin is allowed, whatever
+    // way its parts are rounded.
+    let rows = rows.len() as f64;
+    match (live.accuracy - new.accuracy) * rows <= margin * rows + 1e-6 {
+        true => Verdict::NotWorse(accuracies),
+        false => Verdict::Worse(accuracies),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, arr1, arr2};
+
+    use super::*;
+    use crate::training::dataset::Dataset;
+
+    /// Answers 1 where the embedding's one component is above `threshold`, else 0.
+    fn head(threshold: f32) -> Head {
+        let labels = ["no", "yes"].map(str::to_owned).to_vec();
+        Head::new(labels, arr2(&[[0.0], [1.0]]), arr1(&[0.0, -threshold])).unwrap()
+    }
+
+    /// Rows 0, 1, 2, … that all are of class 1: a head is right from its threshold on.
+    fn rows(count: usize) -> Dataset {
+        let embeddings = Array2::from_shape_fn((count, 1), |(row, _)| row as f32);
+        Dataset::new(embeddings).unwrap().with_task("t", 2, vec![Some(1); count]).unwrap()
+    }
+
+    fn judged(challenger: f32, champion: f32, count: usize, margin: f64) -> Verdict {
+        judge(&head(challenger), Some(&head(champion)), &rows(count).labelled(0), margin)
+    }
+
+    #[test]
+    fn a_challenger_may_be_worse_by_the_margin_and_no_more() {
+        // Right on 100 - 10 and on 100 - 11 rows.
+        let accuracies =
+            |challenger| Accuracies { challenger, champion: 0.9, margin: 0.01, rows: 100 };
+        assert_eq!(judged(10.5, 9.5, 100, 0.01), Verdict::NotWorse(accuracies(0.89)));
+        assert_eq!(judged(11.5, 9.5, 100, 0.01), Verdict::Worse(accuracies(0.88)));
+        assert!(judged(9.5, 9.5, 100, 0.0).allows());
+        assert!(!judged(10.5, 9.5, 100, 0.0).allows());
+        assert!(judged(0.5, 90.5, 100, 0.0).allows());
+    }
+
+    #[test]
+    fn a_difference_of_exactly_the_margin_is_allowed_for_every_number_of_rows() {
+        for count in FEWEST_ROWS..400 {
+            for wrong in 1..9 {
+                let margin = wrong as f64 / count as f64;
+                let verdict = judged(wrong as f32 + 4.5, 4.5, count, margin);
+                assert!(verdict.allows(), "{wrong} of {count}: {verdict:?}");
+                let verdict = judged(wrong as f32 + 5.5, 4.5, count, margin);
+                assert!(!verdict.allows(), "{wrong} of {count}: {verdict:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_enough_rows_or_without_a_champion_there_is_no_verdict() {
+        assert_eq!(judged(18.5, 0.5, 19, 0.0), Verdict::TooFewRows { rows: 19 });
+        assert!(!judged(18.5, 0.5, 20, 0.0).allows());
+        let rows = rows(100);
+        let unopposed = judge(&head(0.5), None, &rows.labelled(0), 0.0);
+        assert_eq!(unopposed, Verdict::Unopposed);
+        let labels = ["a", "b"].map(str::to_owned).to_vec();
+        let other = Head::new(labels, arr2(&[[0.0], [1.0]]), arr1(&[0.0, 0.0])).unwrap();
+        let unopposed = judge(&head(50.5), Some(&other), &rows.labelled(0), 0.0);
+        assert_eq!(unopposed, Verdict::Unopposed);
+        assert!(Verdict::Unopposed.allows() && Verdict::TooFewRows { rows: 3 }.allows());
+    }
+}
