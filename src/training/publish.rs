@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::heads::HeadVersion;
 use crate::heads::head::Head;
 use crate::heads::live::{LiveHeads, LiveTask};
@@ -90,7 +92,7 @@ fn new_version(trained: &Trained, goes_live: bool) -> NewVersion {
         parent: trained.parent,
         weights: trained.head.to_bytes(),
         twin: trained.twin.as_ref().map(Head::to_bytes),
-        evaluation: trained.evaluation.clone(),
+        evaluation: Some(json!(trained.evaluation)),
         goes_live,
     }
 }

@@ -126,6 +126,51 @@ async fn a_share_of_the_examples_may_be_held_out_and_is_scored() {
 }
 
 #[tokio::test]
+async fn a_tenth_of_many_examples_is_held_out_by_itself_and_the_strength_is_chosen() {
+    let app = TestApp::start().await;
+    let examples: Vec<Value> = (0..500)
+        .map(|number| {
+            let label = if number % 2 == 0 { "Negative" } else { "Positive" };
+            let text = format!("a {} film {number}", if number % 3 == 0 { "good" } else { "dull" });
+            json!({"text": text, "labels": {"sentiment": label}})
+        })
+        .collect();
+    let job = app.trained(json!({"examples": examples})).await;
+    assert_eq!(job["spec"]["l2"], "auto");
+    assert_eq!(job["spec"]["validation"], json!(null));
+    let task = &last_epoch(&job)["tasks"]["sentiment"];
+    assert_eq!((&task["train"]["rows"], &task["validation"]["rows"]), (&json!(450), &json!(50)));
+}
+
+#[tokio::test]
+async fn weights_of_classes_shift_the_answers() {
+    let app = TestApp::start().await;
+    // One in five is Positive, and the texts say nothing.
+    let examples = |text: &str| -> Vec<Value> {
+        (0..40)
+            .map(|number| {
+                let label = if number % 5 == 0 { "Positive" } else { "Negative" };
+                json!({"text": format!("{text} {number}"), "labels": {"sentiment": label}})
+            })
+            .collect()
+    };
+    let mut positive = Vec::new();
+    for class_weight in [json!(null), json!("balanced")] {
+        let body = json!({
+            "examples": examples("film"), "mode": "replace", "l2": 100, "class_weight": class_weight,
+            "calibrate": false,
+        });
+        assert_eq!(app.trained(body).await["spec"]["class_weight"], class_weight);
+        let answer = app.classify(json!({"inputs": "film", "tasks": ["sentiment"]})).await;
+        let scores = answer[0]["sentiment"]["scores"].as_array().unwrap().iter();
+        let score = scores.clone().find(|score| score["label"] == "Positive").unwrap();
+        positive.push(score["score"].as_f64().unwrap());
+    }
+    // A strong penalty leaves little but the bias, which tells the shares of the classes.
+    assert!((positive[0] - 0.2).abs() < 0.1 && (positive[1] - 0.5).abs() < 0.1, "{positive:?}");
+}
+
+#[tokio::test]
 async fn the_same_job_twice_gives_the_same_weights() {
     let app = TestApp::start().await;
     let body = json!({"examples": seed_examples(), "mode": "replace", "solver": "adam", "seed": 7});

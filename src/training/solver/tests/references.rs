@@ -3,9 +3,9 @@
 use ndarray::{Array1, Array2};
 use serde::Deserialize;
 
-use super::{assert_close, labels, run, train_all, train_on};
+use super::{assert_close, labels, run, seeded, train_from, train_on};
 use crate::heads::head::Head;
-use crate::training::solver::{Solver, Start};
+use crate::training::solver::{Part, Solver};
 
 #[test]
 fn lbfgs_finds_the_minimum_that_scikit_learn_finds() {
@@ -22,8 +22,9 @@ fn lbfgs_finds_the_minimum_that_scikit_learn_finds() {
     let fixture: Fixture = serde_json::from_str(fixture).unwrap();
     let classes = fixture.labels.into_iter().map(Some).collect();
     let data = train_on(matrix(&fixture.embeddings), &[("task", 3, classes)]);
-    let solver = Solver::Lbfgs { l2: fixture.l2, epochs: 100 };
-    let (heads, reports) = run(&solver, &data, train_all(&data)).unwrap();
+    let parts = train_from(seeded(&data), fixture.l2);
+    let solver = Solver::Lbfgs { epochs: 100 };
+    let (heads, reports) = run(&solver, &data, parts).unwrap();
     assert!(reports.len() < 100, "did not converge");
 
     // Our gradient may be up to 1e-6 of the mean objective: times 60 rows, over a curvature of at
@@ -72,13 +73,14 @@ fn adam_goes_the_way_that_pytorch_goes() {
     for (epochs, expected) in (1..).zip(&fixture.epochs) {
         let start = fixture.start.iter().map(|state| {
             let bias = Array1::from(state.bias.clone());
-            Start::Train(Head::new(labels(bias.len()), matrix(&state.weights), bias).unwrap())
+            let head = Head::new(labels(bias.len()), matrix(&state.weights), bias).unwrap();
+            Part::Train { head, l2: fixture.l2 }
         });
         let solver = Solver::Adam {
             learning_rate: fixture.learning_rate,
             epochs,
             batch_size: data.train.rows(),
-            l2: fixture.l2,
+            patience: None,
         };
         let (heads, reports) = run(&solver, &data, start.collect()).unwrap();
         // PyTorch rounds every operation to single precision.
