@@ -17,6 +17,7 @@ use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec, Mode
 use crate::heads::live::{LiveHeads, LiveTask};
 use crate::heads::zero_shot::LabelCache;
 use crate::heads::{HeadVersion, InitialSeed, VersionError};
+use crate::http::body::room::BodyRoom;
 use crate::http::{self, AppState, Parts, gate, listener};
 use crate::metrics::Metrics;
 use crate::readiness::{Phase, Readiness};
@@ -74,9 +75,11 @@ impl Listening {
         let address = listener.local_addr().map_err(failed)?;
         let readiness = Readiness::default();
         let application = Arc::new(OnceLock::new());
+        let connections = config.limits.connections.get();
         let stop_serving = CancellationToken::new();
         let gate = gate::router(readiness.clone(), Arc::clone(&application));
-        let server = tokio::spawn(listener::serve(listener, gate, stop_serving.clone()));
+        let server =
+            tokio::spawn(listener::serve(listener, gate, connections, stop_serving.clone()));
         Ok(Listening { config, address, server, stop_serving, readiness, application })
     }
 
@@ -112,6 +115,7 @@ impl Listening {
             encoders,
             heads,
             labels: LabelCache::new(LABEL_SETS_KEPT * config.limits.labels_per_task.get()),
+            bodies: Arc::new(BodyRoom::new(config.limits.body_bytes_in_flight.get())),
             store,
             trainer,
             metrics,

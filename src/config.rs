@@ -120,6 +120,10 @@ pub struct LimitsConfig {
     pub tokens_per_request: NonZeroUsize,
     /// Bytes of a body of `/train`.
     pub train_body_bytes: NonZeroUsize,
+    /// Bytes of all bodies that are being read or worked on; each fits alone.
+    pub body_bytes_in_flight: NonZeroUsize,
+    /// Open connections; further ones wait to be accepted.
+    pub connections: NonZeroUsize,
     pub examples_per_job: NonZeroUsize,
     /// Each of them is recorded.
     pub epochs_per_job: NonZeroUsize,
@@ -352,6 +356,8 @@ impl Default for LimitsConfig {
             inputs_per_request: count::<2_048>(),
             tokens_per_request: count::<131_072>(),
             train_body_bytes: count::<{ 64 << 20 }>(),
+            body_bytes_in_flight: count::<{ 256 << 20 }>(),
+            connections: count::<900>(),
             examples_per_job: count::<100_000>(),
             epochs_per_job: count::<10_000>(),
             tasks: count::<256>(),

@@ -49,6 +49,7 @@ pub struct RejectionLabel {
 pub enum Rejection {
     QueueFull,
     JobsFull,
+    BodiesFull,
     /// The server was draining.
     Unready,
 }
@@ -193,6 +194,7 @@ impl EncodeLabelValue for Rejection {
         let reason = match self {
             Rejection::QueueFull => "queue_full",
             Rejection::JobsFull => "jobs_full",
+            Rejection::BodiesFull => "bodies_full",
             Rejection::Unready => "unready",
         };
         reason.encode(encoder)
