@@ -22,7 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::folder::Pooling;
-use crate::heads::task::{Task, TaskLimits};
+use crate::heads::task::{NewLabels, Task, TaskLimits};
 use crate::telemetry::LogFilter;
 
 pub use environment::variables;
@@ -234,6 +234,9 @@ pub struct TaskConfig {
     /// The least probability, 0 to 1, at which `/classify` gives a label; a request may say another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
+    /// Whether examples may bring further labels; by default they may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_labels: Option<NewLabels>,
 }
 
 impl Config {
@@ -245,8 +248,16 @@ impl Config {
                 name: name.clone(),
                 model: task.model.as_ref().unwrap_or(&self.default_model).clone(),
                 labels: task.labels.clone(),
+                new_labels: task.new_labels.unwrap_or_default(),
             })
             .collect()
+    }
+}
+
+impl TaskConfig {
+    fn of(labels: &[&str]) -> Self {
+        let labels = labels.iter().map(|&label| label.to_owned()).collect();
+        Self { model: None, labels, threshold: None, new_labels: None }
     }
 }
 
@@ -276,6 +287,7 @@ impl Default for Config {
             normalize: Some(true),
             ..ModelConfig::at("models/bge-small-en-v1.5")
         };
+        let topic = TaskConfig::of(&["Finance", "Entertainment", "Technology"]);
         Self {
             default_model: "minilm".to_owned(),
             server: ServerConfig::default(),
@@ -287,24 +299,8 @@ impl Default for Config {
             training: TrainingConfig::default(),
             models: BTreeMap::from([("minilm".to_owned(), minilm), ("bert".to_owned(), bert)]),
             tasks: BTreeMap::from([
-                (
-                    "topic".to_owned(),
-                    TaskConfig {
-                        model: Some("minilm".to_owned()),
-                        labels: ["Finance", "Entertainment", "Technology"]
-                            .map(str::to_owned)
-                            .into(),
-                        threshold: None,
-                    },
-                ),
-                (
-                    "sentiment".to_owned(),
-                    TaskConfig {
-                        model: None,
-                        labels: ["Negative", "Positive"].map(str::to_owned).into(),
-                        threshold: None,
-                    },
-                ),
+                ("topic".to_owned(), TaskConfig { model: Some("minilm".to_owned()), ..topic }),
+                ("sentiment".to_owned(), TaskConfig::of(&["Negative", "Positive"])),
             ]),
         }
     }

@@ -7,7 +7,7 @@ pub mod zero_shot;
 
 use sha2::{Digest, Sha256};
 
-pub use crate::heads::task::Task;
+pub use crate::heads::task::{NewLabels, Task};
 
 use crate::encoder::ModelInfo;
 use crate::heads::head::{Head, HeadError};

@@ -66,6 +66,7 @@ fn every_key() -> Table {
         model: Some("minilm".to_owned()),
         labels: ["Finance", "Entertainment", "Technology"].map(str::to_owned).into(),
         threshold: Some(0.5),
+        new_labels: Some(NewLabels::Allow),
     };
     let mut config = Config::default();
     config.models.insert("minilm".to_owned(), minilm);

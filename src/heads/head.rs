@@ -5,7 +5,7 @@ mod encoding;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
@@ -105,6 +105,19 @@ impl Head {
     pub fn at_temperature(&self, temperature: f64) -> Result<Self, HeadError> {
         let over = |&value: &f32| (f64::from(value) / temperature) as f32;
         Self::new(self.labels.clone(), self.weights.map(over), self.bias.map(over))
+    }
+
+    /// A head for further labels as well, of which it knows nothing yet: their weights are 0.
+    ///
+    /// # Errors
+    /// As [`Head::new`], if a label is repeated.
+    pub fn extended(&self, further: &[String]) -> Result<Self, HeadError> {
+        let labels: Vec<String> = self.labels.iter().chain(further).cloned().collect();
+        let mut weights = Array2::zeros((labels.len(), self.width()));
+        let mut bias = Array1::zeros(labels.len());
+        weights.slice_mut(s![..self.labels.len(), ..]).assign(&self.weights);
+        bias.slice_mut(s![..self.labels.len()]).assign(&self.bias);
+        Self::new(labels, weights, bias)
     }
 
     /// In the order of the output units.
@@ -239,6 +252,15 @@ mod tests {
         for (found, expected) in head.probabilities(&[3f32.ln()]).iter().zip(expected) {
             assert!((found - expected).abs() < 1e-7, "{found} is not {expected}");
         }
+    }
+
+    #[test]
+    fn an_extended_head_says_of_its_labels_what_it_said() {
+        let head = Head::new(labels(2), arr2(&[[1.0], [3.0]]), arr1(&[2.0, 4.0])).unwrap();
+        let extended = head.extended(&["new".to_owned()]).unwrap();
+        assert_eq!(extended.logits(&[2.0]), [4.0, 10.0, 0.0]);
+        assert_eq!(extended.labels()[2], "new");
+        assert!(head.extended(&head.labels()[..1]).is_err());
     }
 
     #[test]

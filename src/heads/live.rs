@@ -86,6 +86,16 @@ impl Writer<'_> {
         self.swap(next);
     }
 
+    /// Lets tasks have further labels; what answers stays as it is.
+    pub fn grow(&self, tasks: Vec<Task>) {
+        let mut next = Snapshot::clone(&self.heads.snapshot());
+        for task in tasks {
+            let Some(live) = next.get_mut(&task.name) else { continue };
+            *live = Arc::new(LiveTask { task, ..LiveTask::clone(live) });
+        }
+        self.swap(next);
+    }
+
     /// Makes versions live, all in one step. A version of a task that is gone is left out.
     pub fn publish(&self, versions: Vec<HeadVersion>) {
         let mut next = Snapshot::clone(&self.heads.snapshot());

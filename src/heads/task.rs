@@ -15,6 +15,19 @@ pub struct Task {
     pub model: String,
     /// In the order of the head's output units.
     pub labels: Vec<String>,
+    #[serde(default)]
+    pub new_labels: NewLabels,
+}
+
+/// What becomes of examples with labels that their task does not have yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewLabels {
+    /// They are refused: a label that nobody has declared is taken for a mistake.
+    #[default]
+    Refuse,
+    /// They are trained on, and the task gets the labels, behind those that it has.
+    Allow,
 }
 
 /// How large a task may be.
@@ -60,7 +73,16 @@ impl Task {
     ) -> Result<Self, TaskError> {
         check_name(&name)?;
         check_labels(&labels, limits)?;
-        Ok(Self { name, model, labels })
+        Ok(Self { name, model, labels, new_labels: NewLabels::default() })
+    }
+
+    /// Whether this is what `definition` has become, if anything: the same task, with further labels
+    /// at most where these are allowed.
+    pub fn is_grown_from(&self, definition: &Task) -> bool {
+        let Task { name, model, labels, .. } = definition;
+        let same = self.labels == *labels
+            || self.new_labels == NewLabels::Allow && self.labels.starts_with(labels);
+        self.name == *name && self.model == *model && same
     }
 }
 

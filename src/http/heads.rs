@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::heads::live::LiveTask;
-use crate::heads::{HeadVersion, InitialSeed, Task};
+use crate::heads::{HeadVersion, InitialSeed, NewLabels, Task};
 pub use versions::{promote, roll_back};
 pub use weights::{export, import};
 
@@ -27,6 +27,7 @@ pub struct HeadView {
     task: String,
     model: String,
     labels: Vec<String>,
+    new_labels: NewLabels,
     /// 0 while no training has published a version.
     version: i64,
     trained: bool,
@@ -79,6 +80,8 @@ pub struct HeadList {
 pub struct HeadDefinition {
     labels: Vec<String>,
     model: Option<String>,
+    #[serde(default)]
+    new_labels: NewLabels,
 }
 
 pub async fn list(State(state): State<AppState>) -> Result<Answer<HeadList>, Problem> {
@@ -104,9 +107,10 @@ pub async fn put(
     let model = state.encoder(definition.model.as_deref())?.info().name.clone();
     let limits = state.config.limits.task_limits();
     let task = Task::new(name.clone(), model, definition.labels, &limits)?;
+    let task = Task { new_labels: definition.new_labels, ..task };
     let status = match to_the_end(define(state.clone(), task)).await? {
         TaskChange::Created => StatusCode::CREATED,
-        TaskChange::Redefined | TaskChange::Unchanged => StatusCode::OK,
+        TaskChange::Redefined | TaskChange::Adjusted | TaskChange::Unchanged => StatusCode::OK,
     };
     Ok((status, Answer(detail(&state, &name).await?)))
 }
@@ -129,14 +133,22 @@ async fn define(state: AppState, task: Task) -> Result<TaskChange, Problem> {
         let detail = format!("there are {tasks} tasks already; allowed: {allowed}");
         return Err(Problem::conflict("too_many_tasks", detail));
     }
-    if snapshot.get(&task.name).is_some_and(|live| live.task != task) {
+    if snapshot.get(&task.name).is_some_and(|live| {
+        live.task.new_labels != task.new_labels || !live.task.is_grown_from(&task)
+    }) {
         check_is_not_configured(&state, &task.name)?;
     }
     let change = state.store.put_task(&task).await?;
-    if change != TaskChange::Unchanged {
-        let info = state.encoder(Some(&task.model))?.info();
-        let version = HeadVersion::untrained(&task, info, InitialSeed::default());
-        heads.put(vec![LiveTask { task, version, mismatched: None }]);
+    match change {
+        TaskChange::Created | TaskChange::Redefined => {
+            let info = state.encoder(Some(&task.model))?.info();
+            let version = HeadVersion::untrained(&task, info, InitialSeed::default());
+            heads.put(vec![LiveTask { task, version, mismatched: None }]);
+        }
+        TaskChange::Adjusted => {
+            heads.grow(state.store.task(&task.name).await?.into_iter().collect())
+        }
+        TaskChange::Unchanged => {}
     }
     Ok(change)
 }
@@ -182,6 +194,7 @@ fn view(live: &LiveTask, examples: i64) -> HeadView {
         task: live.task.name.clone(),
         model: live.task.model.clone(),
         labels: live.task.labels.clone(),
+        new_labels: live.task.new_labels,
         version: live.version.version,
         trained: live.version.is_trained(),
         mismatched: live.mismatched,

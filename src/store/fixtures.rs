@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::heads::Task;
+use crate::heads::{NewLabels, Task};
 use crate::store::{NewVersion, Outcome, Store, StoreError, VersionInfo};
 use crate::training::job::{Example, Job, JobSpec, Mode};
 use crate::training::result::Promote;
@@ -41,7 +41,7 @@ pub(super) fn sentiment() -> Task {
 
 pub(super) fn task(name: &str, labels: &[&str]) -> Task {
     let labels = labels.iter().map(|&label| label.into()).collect();
-    Task { name: name.into(), model: "minilm".into(), labels }
+    Task { name: name.into(), model: "minilm".into(), labels, new_labels: NewLabels::Refuse }
 }
 
 /// An extending job on both tasks.

@@ -158,7 +158,7 @@ async fn check_labels(tx: &mut AnyConnection, labels: &Labels<'_>) -> Result<(),
         used.entry(task).or_default().insert(label);
     }
     for (task, used) in used {
-        let row = sqlx::query("SELECT name, model, labels FROM tasks WHERE name = $1")
+        let row = sqlx::query("SELECT name, model, labels, new_labels FROM tasks WHERE name = $1")
             .bind(task)
             .fetch_optional(&mut *tx)
             .await

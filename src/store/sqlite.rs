@@ -186,7 +186,9 @@ mod tests {
         let (_folder, store) = store().await;
         let mut tx = store.begin("be dropped").await.unwrap();
         tx.execute("UPDATE job_queue SET turn = turn + 1").await.unwrap();
-        tx.execute("INSERT INTO tasks VALUES ('topic', 'minilm', '[]', 0)").await.unwrap();
+        let insert = "INSERT INTO tasks (name, model, labels, last_version)
+             VALUES ('topic', 'minilm', '[]', 0)";
+        tx.execute(insert).await.unwrap();
         drop(tx);
         store.put_task(&sentiment()).await.unwrap();
         assert_eq!(store.tasks().await.unwrap(), [sentiment()]);

@@ -1,9 +1,9 @@
 //! The definitions of tasks.
 
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
-use crate::heads::Task;
+use crate::heads::{NewLabels, Task};
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
 use crate::store::{Store, jobs, memory, refuse_nul};
@@ -15,13 +15,15 @@ pub enum TaskChange {
     Created,
     /// The model or the labels were replaced.
     Redefined,
+    /// Only what becomes of new labels was changed.
+    Adjusted,
     /// The task was defined so already.
     Unchanged,
 }
 
 impl Store {
     /// Defines a task. Its model and labels, in their order, are fixed from the first head version
-    /// or example on.
+    /// or example on, but for new labels that it allows and has got.
     ///
     /// # Errors
     /// [`StoreError::TaskInUse`] when another definition is fixed.
@@ -33,41 +35,53 @@ impl Store {
             refuse_nul("a label of the task", label)?;
         }
         let labels = serde_json::to_string(&task.labels).expect("strings always make JSON");
+        let policy = written(task.new_labels);
         let mut tx = self.begin(OPERATION).await?;
         let inserted = sqlx::query(
-            "INSERT INTO tasks (name, model, labels, last_version) VALUES ($1, $2, $3, 0)
+            "INSERT INTO tasks (name, model, labels, last_version, new_labels)
+             VALUES ($1, $2, $3, 0, $4)
              ON CONFLICT (name) DO NOTHING",
         )
         .bind(&task.name)
         .bind(&task.model)
         .bind(&labels)
+        .bind(policy)
         .execute(&mut *tx)
         .await
         .during(OPERATION)?;
         let change = if inserted.rows_affected() == 1 {
             TaskChange::Created
         } else {
-            let row = sqlx::query("SELECT name, model, labels FROM tasks WHERE name = $1")
-                .bind(&task.name)
-                .fetch_one(&mut *tx)
-                .await
-                .during(OPERATION)?;
+            let row =
+                sqlx::query("SELECT name, model, labels, new_labels FROM tasks WHERE name = $1")
+                    .bind(&task.name)
+                    .fetch_one(&mut *tx)
+                    .await
+                    .during(OPERATION)?;
             let current = decode(&row)?;
-            if current == *task {
-                TaskChange::Unchanged
+            let adjusted = Task { new_labels: task.new_labels, ..current.clone() };
+            if current.is_grown_from(task) || adjusted.is_grown_from(task) {
+                let update = sqlx::query("UPDATE tasks SET new_labels = $2 WHERE name = $1");
+                let update = update.bind(&task.name).bind(policy).execute(&mut *tx).await;
+                update.during(OPERATION)?;
+                match adjusted == current {
+                    true => TaskChange::Unchanged,
+                    false => TaskChange::Adjusted,
+                }
             } else {
                 let redefined = sqlx::query(
-                    "UPDATE tasks SET model = $2, labels = $3 WHERE name = $1 AND last_version = 0
-                     AND NOT EXISTS (SELECT 1 FROM example_labels WHERE task = $1)",
+                    "UPDATE tasks SET model = $2, labels = $3, new_labels = $4
+                     WHERE name = $1 AND last_version = 0 AND NOT EXISTS (SELECT 1 FROM example_labels WHERE task = $1)",
                 )
                 .bind(&task.name)
                 .bind(&task.model)
                 .bind(&labels)
+                .bind(policy)
                 .execute(&mut *tx)
                 .await
                 .during(OPERATION)?;
                 if redefined.rows_affected() == 0 {
-                    let Task { name: task, model, labels } = current;
+                    let Task { name: task, model, labels, .. } = current;
                     return Err(StoreError::TaskInUse { task, model, labels });
                 }
                 TaskChange::Redefined
@@ -79,7 +93,7 @@ impl Store {
 
     /// All tasks, by name.
     pub async fn tasks(&self) -> Result<Vec<Task>, StoreError> {
-        let rows = sqlx::query("SELECT name, model, labels FROM tasks")
+        let rows = sqlx::query("SELECT name, model, labels, new_labels FROM tasks")
             .fetch_all(&self.reads)
             .await
             .during("list the tasks")?;
@@ -91,7 +105,7 @@ impl Store {
 
     /// The task of that name, if there is one.
     pub async fn task(&self, name: &str) -> Result<Option<Task>, StoreError> {
-        let row = sqlx::query("SELECT name, model, labels FROM tasks WHERE name = $1")
+        let row = sqlx::query("SELECT name, model, labels, new_labels FROM tasks WHERE name = $1")
             .bind(name)
             .fetch_optional(&self.reads)
             .await
@@ -140,18 +154,45 @@ impl Store {
     }
 }
 
-/// Reads the columns `name`, `model` and `labels`.
+/// Gives a task the further labels of what it has grown to.
+pub(super) async fn grow(tx: &mut AnyConnection, grown: &Task) -> Result<(), StoreError> {
+    for label in &grown.labels {
+        refuse_nul("a label of the task", label)?;
+    }
+    let labels = serde_json::to_string(&grown.labels).expect("strings always make JSON");
+    let update = sqlx::query("UPDATE tasks SET labels = $2 WHERE name = $1");
+    let update = update.bind(&grown.name).bind(labels).execute(tx).await;
+    update.during("add labels to a task").map(drop)
+}
+
+fn written(new_labels: NewLabels) -> &'static str {
+    match new_labels {
+        NewLabels::Refuse => "refuse",
+        NewLabels::Allow => "allow",
+    }
+}
+
+/// Reads the columns `name`, `model`, `labels` and `new_labels`.
 pub(super) fn decode(row: &AnyRow) -> Result<Task, StoreError> {
     const OPERATION: &str = "read a task";
     let name: String = row.try_get("name").during(OPERATION)?;
     let labels: &str = row.try_get("labels").during(OPERATION)?;
     let labels = serde_json::from_str(labels)
         .map_err(|e| StoreError::corrupt(format!("the label list of task {name:?}"), e))?;
-    Ok(Task { model: row.try_get("model").during(OPERATION)?, name, labels })
+    let new_labels = match row.try_get("new_labels").during(OPERATION)? {
+        "allow" => NewLabels::Allow,
+        "refuse" => NewLabels::Refuse,
+        other => {
+            let what = format!("what task {name:?} does with new labels");
+            return Err(StoreError::corrupt(what, format!("{other:?} is neither")));
+        }
+    };
+    Ok(Task { model: row.try_get("model").during(OPERATION)?, name, labels, new_labels })
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::heads::{NewLabels, Task};
     use crate::store::fixtures::*;
     use crate::store::{StoreError, TaskChange};
 
@@ -197,6 +238,31 @@ mod tests {
             }
         }
         assert_eq!(store.put_task(&topic()).await.unwrap(), TaskChange::Unchanged);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_allows_new_labels_gets_those_of_its_versions() {
+        let (_folder, store) = store_with_tasks().await;
+        let grown = task("topic", &["Finance", "Entertainment", "Technology", "Sport"]);
+        let job = start(&store, &spec(), &[example("a", &[("topic", "Sport")])]).await;
+        let refused = finish(&store, &job.id, vec![new_version(grown.clone(), b"w")]).await;
+        assert!(matches!(refused, Err(StoreError::TaskChanged { .. })), "{refused:?}");
+
+        let open = Task { new_labels: NewLabels::Allow, ..topic() };
+        assert_eq!(store.put_task(&open).await.unwrap(), TaskChange::Adjusted);
+        let grown = Task { new_labels: NewLabels::Allow, ..grown };
+        finish(&store, &job.id, vec![new_version(grown.clone(), b"w")]).await.unwrap();
+        assert_eq!(store.task("topic").await.unwrap().unwrap(), grown);
+        assert_eq!(remembered(&store, ["topic"]).await, [example("a", &[("topic", "Sport")])]);
+
+        // As it was defined, it is defined still.
+        assert_eq!(store.put_task(&open).await.unwrap(), TaskChange::Unchanged);
+        let other = Task { labels: vec!["Finance".into(), "Sport".into()], ..open };
+        let refused = store.put_task(&other).await;
+        assert!(matches!(refused, Err(StoreError::TaskInUse { .. })), "{refused:?}");
+        let closed = Task { new_labels: NewLabels::Refuse, ..grown };
+        assert_eq!(store.put_task(&closed).await.unwrap(), TaskChange::Adjusted);
+        assert_eq!(store.task("topic").await.unwrap().unwrap(), closed);
     }
 
     #[tokio::test]

@@ -114,7 +114,7 @@ pub(super) async fn insert(
     // The update comes first: it locks the task against a second publisher.
     let row = sqlx::query(
         "UPDATE tasks SET last_version = last_version + 1 WHERE name = $1
-         RETURNING name, model, labels, last_version",
+         RETURNING name, model, labels, new_labels, last_version",
     )
     .bind(&new.task.name)
     .fetch_optional(&mut *tx)
@@ -123,8 +123,13 @@ pub(super) async fn insert(
     let Some(row) = row else {
         return Err(StoreError::UnknownTask { task: new.task.name });
     };
-    if tasks::decode(&row)? != new.task {
+    let task = tasks::decode(&row)?;
+    let grown = Task { new_labels: task.new_labels, ..new.task.clone() };
+    if !grown.is_grown_from(&task) {
         return Err(StoreError::TaskChanged { task: new.task.name });
+    }
+    if grown != task {
+        tasks::grow(tx, &grown).await?;
     }
     let version: i64 = row.try_get("last_version").during(OPERATION)?;
     sqlx::query(

@@ -11,6 +11,10 @@ use crate::training::job::Scores;
 use crate::training::predictions::Predictions;
 use crate::training::selection::Candidate;
 
+/// The most labels for which a confusion matrix is kept: it grows with their square, and every version
+/// and job record has one.
+pub const LARGEST_CONFUSION: usize = 128;
+
 /// How good a head is, and on which rows that was seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -39,6 +43,8 @@ pub struct Evaluation {
     /// In the order of the task's labels.
     pub labels: Vec<LabelScores>,
     /// Rows by their own label (outer) and the answer (inner), in the order of the task's labels.
+    /// Left out where there are more than [`LARGEST_CONFUSION`] labels.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub confusion: Vec<Vec<u64>>,
 }
 
@@ -87,6 +93,9 @@ impl Evaluation {
             .enumerate()
             .map(|(class, label)| label_scores(label, class, &confusion))
             .collect();
+        if labels.len() > LARGEST_CONFUSION {
+            confusion = Vec::new();
+        }
         let met: BTreeSet<usize> =
             predictions.rows().flat_map(|row| [row.class, row.answer()]).collect();
         let macro_f1 = met.iter().map(|&class| scores[class].f1).sum::<f64>() / met.len() as f64;
@@ -170,7 +179,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{arr1, arr2};
+    use ndarray::{Array2, arr1, arr2};
 
     use super::*;
     use crate::training::dataset::Dataset;
@@ -200,6 +209,18 @@ mod tests {
         // As scikit-learn: the label that was neither a row's nor an answer does not count.
         assert!((found.macro_f1 - 1.3 / 3.0).abs() < 1e-12, "{}", found.macro_f1);
         assert_eq!(Evaluation::of(&Predictions::default(), &labels, Evidence::Training), None);
+    }
+
+    #[test]
+    fn a_confusion_matrix_is_left_out_where_it_would_be_huge() {
+        let evaluation = |labels: usize| {
+            let predictions = Predictions::new(Array2::zeros((3, labels)), vec![0, 0, 1]);
+            let labels: Vec<String> = (0..labels).map(|label| label.to_string()).collect();
+            Evaluation::of(&predictions, &labels, Evidence::HeldOut).unwrap()
+        };
+        assert_eq!(evaluation(LARGEST_CONFUSION).confusion.len(), LARGEST_CONFUSION);
+        let large = evaluation(LARGEST_CONFUSION + 1);
+        assert_eq!((large.confusion.len(), large.labels[0].support), (0, 2));
     }
 
     fn head(weights: [f32; 2]) -> Head {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::heads::HeadVersion;
 use crate::heads::head::Head;
 use crate::heads::live::{LiveHeads, LiveTask};
+use crate::heads::{HeadVersion, Task};
 use crate::store::{NewVersion, Outcome, Store, StoreError};
 use crate::training::job::{Job, JobState};
 use crate::training::result::{JobResult, Promote, TaskResult};
@@ -51,6 +51,12 @@ pub(super) async fn publish(
     outcome.result =
         Some(JobResult { texts: fitted.texts, rows: fitted.rows, seconds: fitted.seconds, tasks });
     let stored = store.finish(&job.id, outcome).await?;
+    let grown = fitted.heads.iter().filter_map(|trained| {
+        let Task { name, labels, .. } = &trained.task;
+        let task = &snapshot.get(name).filter(|live| live.task.labels != *labels)?.task;
+        Some(Task { labels: labels.clone(), ..task.clone() })
+    });
+    writer.grow(grown.collect());
     let live = stored.into_iter().zip(&fitted.heads).filter(|(info, _)| info.live);
     let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));
     writer.publish(live.collect());

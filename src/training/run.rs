@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::causes::Causes;
 use crate::encoder::Encoder;
 use crate::heads::head::Head;
 use crate::heads::live::{LiveTask, Snapshot};
-use crate::heads::{HeadVersion, InitialSeed, Task};
+use crate::heads::{HeadVersion, InitialSeed, NewLabels, Task};
 use crate::metrics::{Metrics, TaskLabel};
 use crate::store::Store;
 use crate::training::dataset::Dataset;
@@ -81,15 +81,15 @@ pub(super) enum RunError {
 impl Run<'_> {
     /// Trains the heads that the job does not freeze, and gives these.
     pub async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Fitted, RunError> {
-        let tasks = self.tasks(&job.spec)?;
+        let live = self.tasks(&job.spec)?;
         self.progress.enter(&job.id, Phase::Gathering, 0);
         let rows = self.gather(job).await?;
+        let tasks: Vec<Task> = live.iter().map(|live| grown(&live.task, &rows)).collect();
         self.progress.enter(&job.id, Phase::Embedding, rows.hashes.len());
         let embedded = self.embed(&rows, cancel).await?;
         let (clock, counts) = (Instant::now(), rows.counts());
-        let start = self.starts(&tasks, &job.spec);
-        let (labels, spec) =
-            (tasks.iter().map(|live| live.task.clone()).collect(), job.spec.clone());
+        let start = self.starts(&live, &tasks, &job.spec);
+        let (labels, spec) = (tasks.clone(), job.spec.clone());
         // Copies of large arrays: nothing for the async runtime.
         let preparing =
             tokio::task::spawn_blocking(move || prepare(labels, &rows, embedded.values, &spec));
@@ -97,16 +97,16 @@ impl Run<'_> {
         let Learning { heads, held_out } = self.learn(job, prepared, start, cancel).await?;
         let seconds =
             Seconds { embedding: embedded.seconds, fitting: clock.elapsed().as_secs_f64() };
-        let trained = |(live, learnt): (&&LiveTask, Learnt)| Trained {
-            task: live.task.clone(),
+        let trained = |((live, task), learnt): ((&LiveTask, Task), Learnt)| Trained {
+            task,
             encoder: self.encoder.info().fingerprint.clone(),
             parent: parent(live, &job.spec),
             head: learnt.head,
             twin: learnt.twin,
             evaluation: learnt.evaluation,
         };
-        let learnt = tasks.iter().zip(heads);
-        let unfrozen = learnt.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
+        let learnt = live.into_iter().zip(tasks).zip(heads);
+        let unfrozen = learnt.filter(|((_, task), _)| !job.spec.frozen.contains(&task.name));
         let heads = unfrozen.map(trained).collect();
         let held_out = held_out.map(Arc::new);
         Ok(Fitted { heads, held_out, texts: embedded.counts, rows: counts, seconds })
@@ -123,21 +123,21 @@ impl Run<'_> {
         spec.tasks.iter().map(find).collect()
     }
 
-    fn starts(&self, tasks: &[&LiveTask], spec: &JobSpec) -> Vec<Start> {
-        let start = |live: &&LiveTask| {
-            if spec.frozen.contains(&live.task.name) {
-                return Start::Freeze(live.version.head.clone());
+    fn starts(&self, live: &[&LiveTask], tasks: &[Task], spec: &JobSpec) -> Vec<Start> {
+        let start = |(live, task): (&&LiveTask, &Task)| {
+            if spec.frozen.contains(&task.name) {
+                return Start::Freeze(known(&live.version.head, task));
             }
             match spec.mode {
-                Mode::Extend => Start::Train(live.version.head.clone()),
+                Mode::Extend => Start::Train(known(&live.version.head, task)),
                 Mode::Replace => {
                     let seed = InitialSeed(spec.seed);
                     let info = self.encoder.info();
-                    Start::Train(HeadVersion::untrained(&live.task, info, seed).head)
+                    Start::Train(HeadVersion::untrained(task, info, seed).head)
                 }
             }
         };
-        tasks.iter().map(start).collect()
+        live.iter().zip(tasks).map(start).collect()
     }
 
     /// Learns on a thread of its own, and records each epoch as it comes.
@@ -198,6 +198,23 @@ impl Run<'_> {
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
+}
+
+/// The task with the labels that its examples bring, if it allows that, in the order of these.
+fn grown(task: &Task, rows: &Rows) -> Task {
+    let mut grown = task.clone();
+    if task.new_labels == NewLabels::Allow {
+        let mut known: BTreeSet<&String> = task.labels.iter().collect();
+        let labels = rows.labels.iter().filter_map(|labels| labels.get(&task.name));
+        grown.labels.extend(labels.filter(|&label| known.insert(label)).cloned());
+    }
+    grown
+}
+
+/// The head, for all labels of its task.
+fn known(head: &Head, task: &Task) -> Head {
+    let further = task.labels.strip_prefix(&**head.labels()).unwrap_or_default();
+    head.extended(further).expect("the labels of a task differ")
 }
 
 /// The rows to learn from, and which of them to hold out.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
-use crate::training::evaluation::evaluate;
+use crate::training::predictions::Predictions;
 
 /// With fewer held-out rows, one of them weighs 5 points of accuracy and more: no verdict.
 pub const FEWEST_ROWS: usize = 20;
@@ -46,27 +46,29 @@ impl Verdict {
     }
 }
 
-/// Scores both heads on `rows`, which neither may have been fit on.
+/// Scores both heads on `rows`, which neither may have been fit on. A champion that the challenger has
+/// further labels than is wrong on the rows of these.
 ///
 /// # Panics
-/// If a head's width is not that of the rows' embeddings, or the challenger has fewer labels than
-/// the rows' classes.
+/// If a head's width is not that of the rows' embeddings.
 pub fn judge(challenger: &Head, champion: Option<&Head>, rows: &Labelled, margin: f64) -> Verdict {
     // A champion for other labels cannot be scored on these rows.
-    let Some(champion) = champion.filter(|it| it.labels() == challenger.labels()) else {
+    let Some(champion) = champion.filter(|it| challenger.labels().starts_with(it.labels())) else {
         return Verdict::Unopposed;
     };
-    let enough = rows.len() >= FEWEST_ROWS;
-    let scores = |head| evaluate(head, rows).filter(|_| enough);
-    let (Some(new), Some(live)) = (scores(challenger), scores(champion)) else {
-        return Verdict::TooFewRows { rows: rows.len() };
-    };
+    let count = rows.len();
+    if count < FEWEST_ROWS {
+        return Verdict::TooFewRows { rows: count };
+    }
+    let right =
+        |head| Predictions::of(head, rows).rows().filter(|it| it.answer() == it.class).count();
+    let (new, live) = (right(challenger), right(champion));
+    let share = |right| right as f64 / count as f64;
     let accuracies =
-        Accuracies { challenger: new.accuracy, champion: live.accuracy, margin, rows: rows.len() };
+        Accuracies { challenger: share(new), champion: share(live), margin, rows: count };
     // In rows, and with a little to spare: a difference of exactly the margin is allowed, whatever
     // way its parts are rounded.
-    let rows = rows.len() as f64;
-    match (live.accuracy - new.accuracy) * rows <= margin * rows + 1e-6 {
+    match live as f64 - new as f64 <= margin * count as f64 + 1e-6 {
         true => Verdict::NotWorse(accuracies),
         false => Verdict::Worse(accuracies),
     }
@@ -132,5 +134,17 @@ mod tests {
         let unopposed = judge(&head(50.5), Some(&other), &rows.labelled(0), 0.0);
         assert_eq!(unopposed, Verdict::Unopposed);
         assert!(Verdict::Unopposed.allows() && Verdict::TooFewRows { rows: 3 }.allows());
+    }
+
+    #[test]
+    fn a_champion_is_wrong_on_labels_that_it_does_not_know() {
+        let classes = (0..100).map(|row| Some(if row < 90 { 1 } else { 2 })).collect();
+        let embeddings = Array2::from_shape_fn((100, 1), |(row, _)| row as f32);
+        let data = Dataset::new(embeddings).unwrap().with_task("t", 3, classes).unwrap();
+        let challenger = head(20.5).extended(&["maybe".to_owned()]).unwrap();
+        let verdict = judge(&challenger, Some(&head(9.5)), &data.labelled(0), 0.1);
+        // The champion is right on 10 to 89, the challenger on 21 to 89.
+        let accuracies = Accuracies { challenger: 0.69, champion: 0.8, margin: 0.1, rows: 100 };
+        assert_eq!(verdict, Verdict::Worse(accuracies));
     }
 }

@@ -2,36 +2,49 @@
 
 use serde_json::Value;
 
-/// One row a task: its accuracy after the last epoch, on what that was measured, the version that
-/// the job made, and what became of it.
+const COLUMNS: [&str; 6] = ["task", "accuracy", "macro-F1", "rows", "version", "state"];
+
+/// One row a task: how good the version is that the job made, on what that was seen, its number, and
+/// what became of it.
 pub fn report(job: &Value) -> String {
-    let epochs = job["epochs"].as_array().map_or(0, Vec::len);
-    let last = &job["epochs"][epochs.saturating_sub(1)];
     let tasks = job["spec"]["tasks"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let mut rows = vec![["task", "accuracy", "rows", "version", "state"].map(str::to_owned)];
+    let mut rows = vec![COLUMNS.map(str::to_owned)];
     for task in tasks {
-        let scores = &last["tasks"][task];
-        let (measured, on) = match &scores["validation"] {
-            Value::Null => (&scores["train"], "training"),
-            validation => (validation, "validation"),
-        };
+        let (scores, on) = scores(job, task);
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        let share = |name: &str| or_dash(scores[name].as_f64().map(|share| format!("{share:.4}")));
         let (version, state) = outcome(job, task);
         rows.push([
             task.to_owned(),
-            or_dash(measured["accuracy"].as_f64().map(|accuracy| format!("{accuracy:.4}"))),
-            or_dash(measured["rows"].as_u64().map(|rows| format!("{rows} {on}"))),
+            share("accuracy"),
+            share("macro_f1"),
+            or_dash(scores["rows"].as_u64().map(|rows| format!("{rows} {on}"))),
             or_dash(version.map(|version| version.to_string())),
             state.to_owned(),
         ]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 5] = std::array::from_fn(|column| width(column).unwrap_or_default());
-    let line = |row: &[String; 5]| {
+    let widths: [usize; COLUMNS.len()] =
+        std::array::from_fn(|column| width(column).unwrap_or_default());
+    let line = |row: &[String; COLUMNS.len()]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
+}
+
+/// The evaluation of a task, or for want of one its scores after the last epoch; and on which rows.
+fn scores<'a>(job: &'a Value, task: &str) -> (&'a Value, String) {
+    let evaluation = &job["result"]["tasks"][task]["evaluation"];
+    if let Some(on) = evaluation["on"].as_str() {
+        return (evaluation, on.replace('_', " "));
+    }
+    let epochs = job["epochs"].as_array().map_or(0, Vec::len);
+    let last = &job["epochs"][epochs.saturating_sub(1)]["tasks"][task];
+    match &last["validation"] {
+        Value::Null => (&last["train"], "training".to_owned()),
+        validation => (validation, "held out".to_owned()),
+    }
 }
 
 /// The version that the job made for a task, if any, and whether it answers now.
@@ -56,24 +69,27 @@ mod tests {
 
     #[test]
     fn every_task_has_its_row() {
-        let scores = |accuracy: f64, rows: usize| json!({"accuracy": accuracy, "rows": rows});
+        let evaluation =
+            |on: &str| json!({"on": on, "accuracy": 0.93212, "macro_f1": 0.9, "rows": 100});
         let job = json!({
             "state": "succeeded",
-            "spec": {"tasks": ["sentiment", "topic"], "frozen": ["sentiment"]},
-            "published": {"topic": 12},
+            "spec": {"tasks": ["sentiment", "tone", "topic"], "frozen": ["sentiment"]},
+            "published": {"topic": 12, "tone": 3},
             "epochs": [
                 {"tasks": {}},
-                {"tasks": {
-                    "sentiment": {"train": scores(1.0, 5)},
-                    "topic": {"train": scores(1.0, 900), "validation": scores(0.93212, 100)},
-                }},
+                {"tasks": {"sentiment": {"train": {"accuracy": 1.0, "rows": 5}}}},
             ],
+            "result": {"tasks": {
+                "tone": {"evaluation": evaluation("cross_validation")},
+                "topic": {"evaluation": evaluation("held_out")},
+            }},
         });
         assert_eq!(
             report(&job),
-            "task       accuracy  rows            version  state\n\
-             sentiment  1.0000    5 training      -        frozen\n\
-             topic      0.9321    100 validation  12       live\n"
+            "task       accuracy  macro-F1  rows                  version  state\n\
+             sentiment  1.0000    -         5 training            -        frozen\n\
+             tone       0.9321    0.9000    100 cross validation  3        live\n\
+             topic      0.9321    0.9000    100 held out          12       live\n"
         );
     }
 
@@ -82,7 +98,10 @@ mod tests {
         let job = json!({"state": "rejected", "spec": {"tasks": ["a"], "frozen": []},
             "published": {}, "epochs": [], "result": {"tasks": {"a": {"version": 3}}}});
         let last = report(&job).lines().last().unwrap().to_owned();
-        assert_eq!(last.split_whitespace().collect::<Vec<_>>(), ["a", "-", "-", "3", "rejected"]);
+        assert_eq!(
+            last.split_whitespace().collect::<Vec<_>>(),
+            ["a", "-", "-", "-", "3", "rejected"]
+        );
     }
 
     #[test]
@@ -90,6 +109,9 @@ mod tests {
         let job = json!({"state": "failed", "spec": {"tasks": ["a"], "frozen": []},
             "published": {}, "epochs": []});
         let last = report(&job).lines().last().unwrap().to_owned();
-        assert_eq!(last.split_whitespace().collect::<Vec<_>>(), ["a", "-", "-", "-", "failed"]);
+        assert_eq!(
+            last.split_whitespace().collect::<Vec<_>>(),
+            ["a", "-", "-", "-", "-", "failed"]
+        );
     }
 }

@@ -79,6 +79,7 @@ impl TrainRequest {
             tasks: self.task.take().unwrap_or_default(),
             on_bad_row: self.on_bad_row,
             most: state.config.limits.examples_per_job.get(),
+            limits: state.config.limits.task_limits(),
         })
     }
 
@@ -88,6 +89,12 @@ impl TrainRequest {
         let heads = state.heads.snapshot();
         let tasks = examples.tasks.clone();
         let frozen = self.frozen(&heads)?;
+        if let Some((task, labels)) =
+            examples.new_labels.iter().find(|(it, _)| frozen.contains(*it))
+        {
+            let detail = format!("task {task:?} is frozen and cannot learn {:?}", labels[0]);
+            return Err(Problem::invalid("unknown_label", detail).at("freeze"));
+        }
         let spec = JobSpec {
             model: examples.model.clone(),
             frozen: frozen.intersection(&tasks).cloned().collect(),

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::heads::live::Snapshot;
+use crate::heads::live::{LiveTask, Snapshot};
+use crate::heads::task::{TaskLimits, check_labels};
+use crate::heads::{NewLabels, Task};
 use crate::http::error::Problem;
 use crate::training::job::Example;
 
@@ -61,6 +63,8 @@ pub struct Rules {
     pub on_bad_row: OnBadRow,
     /// Examples of one job.
     pub most: usize,
+    /// What bounds the labels that examples bring.
+    pub limits: TaskLimits,
 }
 
 /// The examples so far.
@@ -82,6 +86,8 @@ pub struct Checked {
     pub tasks: BTreeSet<String>,
     /// The one model that these are on.
     pub model: String,
+    /// Task to the labels that it does not have yet.
+    pub new_labels: BTreeMap<String, Vec<String>>,
     pub skipped: Skipped,
 }
 
@@ -112,6 +118,7 @@ impl Rows {
             examples: Vec::new(),
             tasks: BTreeSet::new(),
             model: String::new(),
+            new_labels: BTreeMap::new(),
             skipped: Skipped::default(),
         };
         let (labelled, hasher) = (HashMap::new(), RandomState::new());
@@ -187,9 +194,12 @@ impl Rows {
         self.check_conflicts(place, &example)?;
         // Only now: a row that is skipped adds neither a task nor a model.
         self.checked.model = model;
-        for task in example.labels.keys() {
+        for (task, label) in &example.labels {
             if !self.checked.tasks.contains(task) {
                 self.checked.tasks.insert(task.clone());
+            }
+            if !self.is_known(task, label) {
+                self.checked.new_labels.entry(task.clone()).or_default().push(label.clone());
             }
         }
         Ok(example)
@@ -211,12 +221,8 @@ impl Rows {
             let Some(live) = self.rules.heads.get(task) else {
                 return Err(self.rules.unknown_task(task).at(position()));
             };
-            if !live.task.labels.contains(label) {
-                let detail = format!(
-                    "task {task:?} has no label {label:?}; its labels: {}",
-                    live.task.labels.join(", ")
-                );
-                return Err(Problem::invalid("unknown_label", detail).at(position()));
+            if !self.is_known(task, label) {
+                self.check_new_label(&live.task, label).map_err(|it| it.at(position()))?;
             }
             let (first, model) = *on.get_or_insert((task, &live.task.model));
             if model != live.task.model {
@@ -229,6 +235,33 @@ impl Rows {
         }
         let (_, model) = on.expect("there is a label");
         Ok(model.to_owned())
+    }
+
+    /// Whether the task has the label, or gets it from an earlier example.
+    fn is_known(&self, task: &str, label: &String) -> bool {
+        let has = |live: &Arc<LiveTask>| live.task.labels.contains(label);
+        self.rules.heads.get(task).is_some_and(has)
+            || self.checked.new_labels.get(task).is_some_and(|new| new.contains(label))
+    }
+
+    fn check_new_label(&self, task: &Task, label: &str) -> Result<(), Problem> {
+        if task.new_labels == NewLabels::Refuse {
+            let detail = format!(
+                "task {:?} has no label {label:?}; its labels: {}",
+                task.name,
+                task.labels.join(", ")
+            );
+            return Err(Problem::invalid("unknown_label", detail));
+        }
+        if label.contains('\0') {
+            let detail = "a label holds a NUL character, which no database stores";
+            return Err(Problem::invalid("nul_character", detail));
+        }
+        let new = self.checked.new_labels.get(&task.name).into_iter().flatten();
+        let mut labels: Vec<String> = task.labels.iter().chain(new).cloned().collect();
+        labels.push(label.to_owned());
+        let checked = check_labels(&labels, &self.rules.limits);
+        checked.map_err(|error| Problem::invalid("invalid_label", error.to_string()))
     }
 
     /// Exact repetitions are harmless and merged; a text with two labels for one task is a mistake
