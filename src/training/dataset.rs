@@ -7,7 +7,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use thiserror::Error;
 
-pub use split::Split;
+pub use split::{SHARE, Split};
 
 /// Embeddings, one a row, and for each task the class of each row that carries a label for it.
 #[derive(Clone, Debug, PartialEq)]

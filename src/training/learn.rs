@@ -158,9 +158,12 @@ fn settle(
                     ControlFlow::Break(()) => return Err(FitError::Cancelled { epoch: 0 }),
                 };
             }
-            if auto {
-                let chosen = selection.as_ref().map(|selection| selection.l2);
-                *l2 = chosen.unwrap_or_else(|| fallback(train, task));
+            if let Some(selection) = &selection {
+                *l2 = selection.l2;
+                // The way from there is shorter, and the end is the same.
+                *head = selection.head.clone();
+            } else if auto {
+                *l2 = fallback(train, task);
             }
         }
         settled.push(Settled { part, selection });

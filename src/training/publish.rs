@@ -41,13 +41,16 @@ pub(super) async fn publish(
             outcome.rejected.insert(name.clone());
         }
         let champion_version = champion.map(|live| live.version.version);
-        tasks.insert(name.clone(), TaskResult { version: None, live, champion_version, verdict });
+        let evaluation = Some(trained.evaluation.clone());
+        let result = TaskResult { version: None, live, champion_version, verdict, evaluation };
+        tasks.insert(name.clone(), result);
         outcome.versions.push(new_version(trained, live));
     }
     let went_live = outcome.versions.iter().any(|version| version.goes_live);
     let rejected = !outcome.rejected.is_empty() && !went_live;
     outcome.reason = rejected.then(|| reason(&outcome.rejected, &tasks));
-    outcome.result = Some(JobResult { texts: fitted.texts, seconds: fitted.seconds, tasks });
+    outcome.result =
+        Some(JobResult { texts: fitted.texts, rows: fitted.rows, seconds: fitted.seconds, tasks });
     let stored = store.finish(&job.id, outcome).await?;
     let live = stored.into_iter().zip(&fitted.heads).filter(|(info, _)| info.live);
     let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));

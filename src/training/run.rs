@@ -24,7 +24,7 @@ use crate::training::evaluation::Evaluation;
 use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode};
 use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
 use crate::training::progress::{Meter, Phase};
-use crate::training::result::{Seconds, TextCounts};
+use crate::training::result::{RowCounts, Seconds, TextCounts};
 use crate::training::run::rows::Rows;
 use crate::training::solver::FitError;
 
@@ -47,6 +47,7 @@ pub(super) struct Fitted {
     /// Rows that no twin was fit on.
     pub held_out: Option<Arc<Dataset>>,
     pub texts: TextCounts,
+    pub rows: RowCounts,
     pub seconds: Seconds,
 }
 
@@ -86,7 +87,7 @@ impl Run<'_> {
         let rows = self.gather(job).await?;
         self.progress.enter(&job.id, Phase::Embedding, rows.hashes.len());
         let embedded = self.embed(&rows, cancel).await?;
-        let clock = Instant::now();
+        let (clock, counts) = (Instant::now(), rows.counts());
         let start = self.starts(&tasks, &job.spec);
         let (labels, spec) =
             (tasks.iter().map(|live| live.task.clone()).collect(), job.spec.clone());
@@ -107,7 +108,8 @@ impl Run<'_> {
         let learnt = tasks.iter().zip(heads);
         let unfrozen = learnt.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
         let heads = unfrozen.map(trained).collect();
-        Ok(Fitted { heads, held_out: held_out.map(Arc::new), texts: embedded.counts, seconds })
+        let held_out = held_out.map(Arc::new);
+        Ok(Fitted { heads, held_out, texts: embedded.counts, rows: counts, seconds })
     }
 
     /// The job's tasks as they are now, in the order of their names.
@@ -209,7 +211,7 @@ fn prepare(
 ) -> Result<Prepared, String> {
     let dataset = label(tasks, rows, embeddings)?;
     let held_out = dataset
-        .choose_held_out(spec.validation, &rows.hashes)
+        .choose_held_out(spec.validation_share(), &rows.hashes)
         .map_err(|error| error.to_string())?;
     let dataset = match spec.class_weight {
         Some(ClassWeight::Balanced) => dataset.balanced(),

@@ -87,12 +87,14 @@ pub struct Candidate {
 pub struct Selection {
     /// The strength with the least loss.
     pub l2: f64,
-    /// All strengths, strong ones first.
+    /// All strengths that were tried, strong ones first.
     pub candidates: Vec<Candidate>,
     /// What the heads of that strength say of the rows that they were not fit on.
     pub predictions: Predictions,
     /// At which these predictions have the least loss.
     pub temperature: f64,
+    /// The mean of these heads: near to what all rows together would give.
+    pub head: Head,
 }
 
 /// Over the mean square of the embeddings' length, so that it does not matter in what unit they are:
@@ -106,6 +108,10 @@ const FALLBACK: f64 = 0.1;
 const FOLDS: usize = 5;
 const FOLDS_OF_MANY: usize = 3;
 const FEWER_FOLDS_FROM: usize = 5_000;
+
+/// Strengths in succession without a better loss after which weaker ones, which take longest, are not
+/// tried.
+const WORSE: usize = 2;
 
 /// With fewer rows to score on, chance decides.
 pub(super) const FEWEST_ROWS: usize = 10;
@@ -128,7 +134,7 @@ pub struct CrossValidation<'a> {
 }
 
 impl CrossValidation<'_> {
-    /// Tries strengths: each fold's rows are scored by heads that were fit on the other folds'. A
+    /// Tries strengths, strong ones first: each fold's rows are scored by heads that were fit on the other folds'. A
     /// given strength is the only one. Asks `go_on` before each epoch, and breaks off if it says so.
     /// Gives `None` where there are too few rows.
     pub fn run(
@@ -146,61 +152,65 @@ impl CrossValidation<'_> {
         if folds.scored() < FEWEST_ROWS {
             return ControlFlow::Continue(None);
         }
-        let mut heads: Vec<Vec<Head>> = Vec::with_capacity(folds.folds.len());
-        for fold in 0..folds.folds.len() {
-            let train = self.data.labelled_among(self.task, folds.others(fold));
-            let mut path = Path::new(train, self.like);
-            let mut fits = Vec::with_capacity(strengths.len());
-            for &l2 in &strengths {
+        let train = |fold| self.data.labelled_among(self.task, folds.others(fold));
+        let mut paths: Vec<Path> =
+            (0..folds.count()).map(|fold| Path::new(train(fold), self.like)).collect();
+        let mut best: Option<Selection> = None;
+        let mut candidates = Vec::with_capacity(strengths.len());
+        let mut worse = 0;
+        for l2 in strengths {
+            let mut heads = Vec::with_capacity(paths.len());
+            for path in &mut paths {
                 match path.fit(l2, go_on)? {
-                    Some(head) => fits.push(head),
+                    Some(head) => heads.push(head),
                     None => return ControlFlow::Continue(None),
                 }
             }
-            heads.push(fits);
-        }
-        let candidates = strengths.iter().enumerate().filter_map(|(candidate, &l2)| {
-            let mut predictions = Predictions::default();
-            for (fold, heads) in heads.iter().enumerate() {
-                let rows = self.data.labelled_among(self.task, folds.rows(fold));
-                predictions.append(Predictions::of(&heads[candidate], &rows));
+            let (candidate, selection) = self.score(l2, &heads, &folds);
+            if best.is_none() || candidates.iter().all(|it: &Candidate| candidate.loss < it.loss) {
+                best = Some(selection);
+                worse = 0;
+            } else {
+                worse += 1;
             }
-            Selection::of(l2, predictions)
-        });
-        ControlFlow::Continue(best(candidates))
+            candidates.push(candidate);
+            if worse == WORSE {
+                break;
+            }
+        }
+        ControlFlow::Continue(best.map(|best| Selection { candidates, ..best }))
     }
-}
 
-impl Selection {
-    fn of(l2: f64, predictions: Predictions) -> Option<Self> {
-        let temperature = temperature(&predictions)?;
-        let calibrated = predictions.clone().at_temperature(temperature);
+    /// How the heads of the folds do on the rows that they were not fit on.
+    fn score(&self, l2: f64, heads: &[Head], folds: &Folds) -> (Candidate, Selection) {
+        let mut predictions = Predictions::default();
+        for (fold, head) in heads.iter().enumerate() {
+            let rows = self.data.labelled_among(self.task, folds.rows(fold));
+            predictions.append(Predictions::of(head, &rows));
+        }
+        let temperature = temperature(&predictions).unwrap_or(1.0);
         let (mut loss, mut right, mut total) = (0.0, 0.0, 0.0);
-        for row in calibrated.rows() {
+        for row in predictions.clone().at_temperature(temperature).rows() {
             loss += row.weight * row.cross_entropy();
             right += row.weight * f64::from(u8::from(row.answer() == row.class));
             total += row.weight;
         }
-        let candidates = vec![Candidate { l2, loss: loss / total, accuracy: right / total }];
-        Some(Self { l2, candidates, predictions, temperature })
-    }
-
-    fn loss(&self) -> f64 {
-        self.candidates[0].loss
+        let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
+        let (head, candidates) = (mean(heads), Vec::new());
+        (candidate, Selection { l2, candidates, predictions, temperature, head })
     }
 }
 
-/// The selection of least loss, with the candidates of all.
-fn best(selections: impl Iterator<Item = Selection>) -> Option<Selection> {
-    let mut candidates = Vec::new();
-    let mut best: Option<Selection> = None;
-    for selection in selections {
-        candidates.extend_from_slice(&selection.candidates);
-        if best.as_ref().is_none_or(|best| selection.loss() < best.loss()) {
-            best = Some(selection);
-        }
+/// The head whose weights are the mean of all.
+fn mean(heads: &[Head]) -> Head {
+    let (mut weights, mut bias) = (heads[0].weights().to_owned(), heads[0].bias().to_owned());
+    for head in &heads[1..] {
+        weights += head.weights();
+        bias += head.bias();
     }
-    best.map(|best| Selection { candidates, ..best })
+    let share = 1.0 / heads.len() as f32;
+    Head::new(heads[0].labels().clone(), weights * share, bias * share)
+        .expect("the mean of bounded weights is bounded")
 }
 
 /// Rows dealt out to folds.
@@ -237,6 +247,10 @@ impl Folds {
         // In the order of the data set: rows that lie side by side need not be copied.
         folds.iter_mut().for_each(|fold| fold.sort_unstable());
         Self { folds, single }
+    }
+
+    fn count(&self) -> usize {
+        self.folds.len()
     }
 
     fn scored(&self) -> usize {
@@ -332,11 +346,14 @@ mod tests {
         let signal = select(&data(150, 3.0, 1.0), Strength::Auto).unwrap();
         assert!(noise.l2 > signal.l2, "{} {}", noise.l2, signal.l2);
         for selection in [&noise, &signal] {
-            assert_eq!(selection.candidates.len(), GRID.len());
             let least = |best: f64, candidate: &Candidate| best.min(candidate.loss);
             let least = selection.candidates.iter().fold(f64::INFINITY, least);
             let chosen = selection.candidates.iter().find(|it| it.l2 == selection.l2).unwrap();
             assert_eq!(chosen.loss, least);
+            // All were tried, or as many beyond the best as are enough to tell.
+            let (tried, beyond) = (selection.candidates.len(), &selection.candidates);
+            let beyond = beyond.iter().filter(|candidate| candidate.l2 < selection.l2).count();
+            assert!(tried == GRID.len() || beyond == WORSE, "{:?}", selection.candidates);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, EmbedOptions};
 use crate::store::StoredExample;
 use crate::training::job::{Example, Job, Mode};
-use crate::training::result::TextCounts;
+use crate::training::result::{RowCounts, TextCounts};
 use crate::training::text_hash::TextHash;
 
 /// Texts that are looked up or embedded at a time: enough to keep the workers busy, few enough that
@@ -30,6 +30,9 @@ pub(super) struct Rows {
     /// `None` where the store keeps no texts.
     texts: Vec<Option<String>>,
     positions: HashMap<TextHash, usize>,
+    /// Examples whose text was there already, and labels that another took the place of.
+    merged: usize,
+    corrected: usize,
 }
 
 /// The embeddings of rows.
@@ -42,13 +45,22 @@ pub(super) struct Embedded {
 }
 
 impl Rows {
+    pub fn counts(&self) -> RowCounts {
+        let Rows { merged, corrected, .. } = *self;
+        RowCounts { distinct: self.hashes.len(), merged, corrected }
+    }
+
     /// Adds what is known of a text. A later label for the same task replaces the former, and a
     /// later weight.
     fn add(&mut self, example: StoredExample) {
         let weight = example.weight.unwrap_or(1.0);
         match self.positions.get(&example.hash) {
             Some(&position) => {
-                self.labels[position].extend(example.labels);
+                self.merged += 1;
+                for (task, label) in example.labels {
+                    let former = self.labels[position].insert(task, label.clone());
+                    self.corrected += usize::from(former.is_some_and(|former| former != label));
+                }
                 self.weights[position] = weight;
                 let known = &mut self.texts[position];
                 *known = known.take().or(example.text);

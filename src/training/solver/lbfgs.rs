@@ -24,9 +24,9 @@ pub(super) struct Tolerance {
     pub(super) decrease: f64,
 }
 
-/// A hundredth of scikit-learn's gradient, so that the solution is a property of the data, not of the
-/// path.
-const TIGHT: Tolerance = Tolerance { gradient: 1e-6, decrease: 1e-8 };
+/// A third of the gradient at which scikit-learn stops by default. Going further on all-MiniLM-L6-v2
+/// embeddings takes twice the time for no better accuracy on unseen rows.
+const TOLERANCE: Tolerance = Tolerance { gradient: 3e-5, decrease: 1e-6 };
 
 /// The epoch before which the preconditioner is fit again: the curvature of the start is gone by then.
 const REFRESHED: u32 = 5;
@@ -86,7 +86,7 @@ impl<'a> Lbfgs<'a> {
             memory,
             scores: Scores { loss: 0.0, accuracy: 0.0, rows: 0 },
             epochs: 0,
-            tolerance: TIGHT,
+            tolerance: TOLERANCE,
             converged: false,
         };
         fit.weigh();

