@@ -1,5 +1,6 @@
 //! Jobs: labelled sentences in, new head versions out, while serving goes on.
 
+mod background;
 pub mod calibration;
 pub mod dataset;
 pub mod evaluation;

@@ -9,6 +9,7 @@ use crate::heads::head::Head;
 use crate::heads::live::{LiveHeads, LiveTask};
 use crate::heads::{HeadVersion, Task};
 use crate::store::{NewVersion, Outcome, Store, StoreError};
+use crate::training::background::compute;
 use crate::training::job::{Job, JobState};
 use crate::training::result::{JobResult, Promote, TaskResult};
 use crate::training::run::{Fitted, Trained};
@@ -78,10 +79,8 @@ async fn verdict(
     let (challenger, margin) = (trained.challenger().clone(), job.spec.margin);
     let place = held_out.tasks().position(|task| task == trained.task.name);
     let place = place.expect("a head is fit on a task of the data");
-    // Large products: nothing for the async runtime.
-    let judging = tokio::task::spawn_blocking(move || {
-        judge(&challenger, Some(&champion), &held_out.labelled(place), margin)
-    });
+    let judging =
+        compute(move || judge(&challenger, Some(&champion), &held_out.labelled(place), margin));
     Ok(judging.await.expect("heads of one task and encoder fit the same rows"))
 }
 

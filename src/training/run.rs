@@ -18,6 +18,7 @@ use crate::heads::live::{LiveTask, Snapshot};
 use crate::heads::{HeadVersion, InitialSeed, NewLabels, Task};
 use crate::metrics::{Metrics, TaskLabel};
 use crate::store::Store;
+use crate::training::background::compute;
 use crate::training::dataset::Dataset;
 use crate::training::evaluation::Evaluation;
 use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode};
@@ -91,9 +92,8 @@ impl Run<'_> {
         let start = self.starts(&live, &tasks, &job.spec);
         let (labels, spec) = (tasks.clone(), job.spec.clone());
         // Copies of large arrays: nothing for the async runtime.
-        let preparing =
-            tokio::task::spawn_blocking(move || prepare(labels, &rows, embedded.values, &spec));
-        let prepared = preparing.await.map_err(failed)?.map_err(RunError::Failed)?;
+        let prepared = compute(move || prepare(labels, &rows, embedded.values, &spec)).await;
+        let prepared = prepared.map_err(failed)?.map_err(RunError::Failed)?;
         let Learning { heads, held_out } = self.learn(job, prepared, start, cancel).await?;
         let seconds =
             Seconds { embedding: embedded.seconds, fitting: clock.elapsed().as_secs_f64() };
@@ -157,7 +157,7 @@ impl Run<'_> {
             seed: job.spec.seed,
         };
         let cancelled = cancel.clone();
-        let fitting = tokio::task::spawn_blocking(move || {
+        let fitting = compute(move || {
             let mut on_step = |step| {
                 // Nobody listens any more when the store refused a report: the job fails then.
                 let heard = match step {
@@ -183,7 +183,7 @@ impl Run<'_> {
             Ok(Ok(learnt)) if !cancel.is_cancelled() => Ok(learnt),
             Ok(Ok(_) | Err(FitError::Cancelled { .. })) => Err(RunError::Cancelled),
             Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(RunError::Failed("the solver panicked; see the server's log".to_owned())),
+            Err(error) => Err(failed(error)),
         }
     }
 
