@@ -1,5 +1,7 @@
 //! Labels that examples bring: to tasks that allow it.
 
+use polyhead::config::Config;
+use polyhead::heads::NewLabels;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -32,6 +34,9 @@ async fn a_task_that_allows_it_learns_new_labels_beside_its_own() {
     app.post("/heads/tone/rollback", json!({})).await;
     let answer = app.classify(json!({"inputs": "lol", "tasks": ["tone"]})).await;
     assert_eq!(answer[0]["tone"]["scores"].as_array().unwrap().len(), 2);
+    let app = app.restart(|_| {}).await;
+    assert_eq!(app.classify(json!({"inputs": "lol", "tasks": ["tone"]})).await, answer);
+    assert_eq!(app.get("/heads/tone").await.1["labels"], labels);
     let job = app.trained(json!({"examples": examples(&[("haha", "silly")])})).await;
     assert_eq!(job["published"]["tone"], 3);
     assert_eq!(app.get("/heads/tone").await.1["labels"], labels);
@@ -51,4 +56,20 @@ async fn a_task_that_allows_it_learns_new_labels_beside_its_own() {
     let refused = app.post("/train", json!({"examples": examples(&[("a", "new")])})).await;
     let place = Some("examples[0].labels.tone");
     assert_problem(&refused, 422, "unknown_label", place, &["dry, warm, harsh, silly"]);
+}
+
+#[tokio::test]
+async fn a_configured_task_keeps_what_it_has_learnt_when_the_server_starts_again() {
+    let allow = |config: &mut Config| {
+        config.tasks.get_mut("sentiment").unwrap().new_labels = Some(NewLabels::Allow);
+    };
+    let app = TestApp::with(allow).await;
+    let examples: Vec<Value> = [("bad", "Negative"), ("good", "Positive"), ("so so", "Mixed")]
+        .map(|(text, label)| json!({"text": text, "labels": {"sentiment": label}}))
+        .into();
+    app.trained(json!({"examples": examples})).await;
+    let app = app.restart(allow).await;
+    let (_, task) = app.get("/heads/sentiment").await;
+    let labels = json!(["Negative", "Positive", "Mixed"]);
+    assert_eq!((&task["labels"], &task["version"]), (&labels, &json!(1)));
 }
