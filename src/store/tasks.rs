@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use crate::heads::Task;
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
-use crate::store::{Store, jobs, memory, refuse_nul};
+use crate::store::{Store, jobs, live_versions, memory, refuse_nul};
 
 /// What [`Store::put_task`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ impl Store {
                 TaskChange::Redefined
             }
         };
+        if change != TaskChange::Unchanged {
+            self.count_change(&mut tx).await?;
+        }
         tx.commit().await.during(OPERATION)?;
         Ok(change)
     }
@@ -109,6 +112,7 @@ impl Store {
         const OPERATION: &str = "delete a task";
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
+        live_versions::lock(&mut tx, name).await?;
         let jobs = sqlx::query("SELECT * FROM jobs WHERE state IN ('queued', 'running')")
             .fetch_all(&mut *tx)
             .await
@@ -128,14 +132,9 @@ impl Store {
             sqlx::query(delete).bind(name).execute(&mut *tx).await.during(OPERATION)?;
         }
         memory::forget(&mut tx, &[name].into()).await?;
-        let deleted = sqlx::query("DELETE FROM tasks WHERE name = $1")
-            .bind(name)
-            .execute(&mut *tx)
-            .await
-            .during(OPERATION)?;
-        if deleted.rows_affected() == 0 {
-            return Err(StoreError::UnknownTask { task: name.to_owned() });
-        }
+        let delete = sqlx::query("DELETE FROM tasks WHERE name = $1").bind(name);
+        delete.execute(&mut *tx).await.during(OPERATION)?;
+        self.count_change(&mut tx).await?;
         tx.commit().await.during(OPERATION)
     }
 }
