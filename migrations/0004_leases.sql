@@ -6,10 +6,9 @@ ALTER TABLE jobs ADD COLUMN holder TEXT;
 ALTER TABLE jobs ADD COLUMN lease_until BIGINT;
 
 -- One row, updated with every change of a task or of what is live: whoever has seen the revision
--- before need not look further. When it changed, by the database's clock.
+-- before need not look further.
 CREATE TABLE heads_revision (
-    revision BIGINT NOT NULL,
-    changed_at BIGINT NOT NULL
+    revision BIGINT NOT NULL
 );
 
-INSERT INTO heads_revision (revision, changed_at) VALUES (0, 0);
+INSERT INTO heads_revision (revision) VALUES (0);

@@ -145,11 +145,14 @@ pub struct TrainingConfig {
     /// Jobs that may wait; further ones get 429.
     pub queued_jobs: NonZeroUsize,
     pub on_restart: OnRestart,
+    /// How long the replica that runs a job may be silent before another one takes the job over.
+    #[serde(with = "text::duration")]
+    pub lease: Duration,
     /// Whether a head that was never trained answers with its seeded random weights instead of 409.
     pub serve_untrained: bool,
 }
 
-/// What becomes of a job that was running when the server was killed or crashed.
+/// What becomes of a job that was running when its server was killed or crashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnRestart {
@@ -369,7 +372,12 @@ impl Default for StoreConfig {
 
 impl Default for TrainingConfig {
     fn default() -> Self {
-        Self { queued_jobs: count::<16>(), on_restart: OnRestart::Resume, serve_untrained: false }
+        Self {
+            queued_jobs: count::<16>(),
+            on_restart: OnRestart::Resume,
+            lease: Duration::from_secs(15),
+            serve_untrained: false,
+        }
     }
 }
 

@@ -104,7 +104,12 @@ pub async fn put(
     let model = state.encoder(definition.model.as_deref())?.info().name.clone();
     let limits = state.config.limits.task_limits();
     let task = Task::new(name.clone(), model, definition.labels, &limits)?;
-    let status = match to_the_end(define(state.clone(), task)).await? {
+    let change = to_the_end(define(state.clone(), task)).await?;
+    if !state.heads.snapshot().contains_key(&name) {
+        // Another replica has just made it.
+        state.follower.refresh().await?;
+    }
+    let status = match change {
         TaskChange::Created => StatusCode::CREATED,
         TaskChange::Redefined | TaskChange::Unchanged => StatusCode::OK,
     };

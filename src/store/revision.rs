@@ -16,28 +16,11 @@ impl Store {
         revision.fetch_one(&self.reads).await.during("look for changes of the heads").map(Revision)
     }
 
-    /// Seconds since the last change, by the database's clock.
-    pub async fn seconds_since_change(&self) -> Result<f64, StoreError> {
-        const OPERATION: &str = "read when the heads changed";
-        let mut connection = self.reads.acquire().await.during(OPERATION)?;
-        let changed: i64 = sqlx::query_scalar("SELECT changed_at FROM heads_revision")
-            .fetch_one(&mut *connection)
-            .await
-            .during(OPERATION)?;
-        let now = self.engine.now(&mut connection).await?;
-        Ok(now.saturating_sub(changed).max(0) as f64 / 1e6)
-    }
-
     /// Counts a change of a task or of what is live. The last statement of its transaction, so that
     /// those who change the heads wait for each other as shortly as can be.
     pub(super) async fn count_change(&self, tx: &mut AnyConnection) -> Result<(), StoreError> {
-        let now = self.engine.now(tx).await?;
-        sqlx::query("UPDATE heads_revision SET revision = revision + 1, changed_at = $1")
-            .bind(now)
-            .execute(tx)
-            .await
-            .during("count a change of the heads")
-            .map(drop)
+        let count = sqlx::query("UPDATE heads_revision SET revision = revision + 1");
+        count.execute(tx).await.during("count a change of the heads").map(drop)
     }
 }
 
@@ -81,7 +64,6 @@ mod tests {
         assert!(watch.has_moved(&store).await, "a version is promoted");
         store.roll_back("topic", None, "minilm@1").await.unwrap();
         assert!(watch.has_moved(&store).await, "a version is rolled back to");
-        assert!(store.seconds_since_change().await.unwrap() < 60.0);
         store.delete_task("topic").await.unwrap();
         assert!(watch.has_moved(&store).await, "a task is deleted");
     }

@@ -184,7 +184,8 @@ mod tests {
 
         let store = Store::open(&url(&folder)).await.unwrap();
         assert_eq!(store.tasks().await.unwrap(), [sentiment(), topic()]);
-        assert_eq!(store.live_versions().await.unwrap()[0].weights, b"w");
+        assert_eq!(store.live_versions().await.unwrap()[0].version, 1);
+        assert_eq!(store.version("topic", 1).await.unwrap().unwrap().weights, b"w");
         assert_eq!(store.job(&done.as_ref().unwrap().id).await.unwrap(), done);
         assert_eq!(remembered(&store, ["topic"]).await, learnt);
         assert_eq!(store.job_examples(&waiting.id).await.unwrap(), learnt);

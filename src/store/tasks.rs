@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(store.tasks().await.unwrap(), [sentiment()]);
         assert_eq!(store.versions("topic").await.unwrap(), []);
         let live = store.live_versions().await.unwrap();
-        assert_eq!(live.iter().map(|v| v.info.task.as_str()).collect::<Vec<_>>(), ["sentiment"]);
+        assert_eq!(live.iter().map(|v| v.task.as_str()).collect::<Vec<_>>(), ["sentiment"]);
         let left = remembered(&store, ["sentiment", "topic"]).await;
         assert_eq!(left, [example("a", &[("sentiment", "Negative")])]);
         assert_eq!(store.job(&job.id).await.unwrap().unwrap().published["topic"], 2);

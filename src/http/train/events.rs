@@ -121,11 +121,11 @@ impl Watcher {
             if !events.is_empty() {
                 return Some((events, self));
             }
-            // A shutdown ends a running job, which is worth telling; a stream for one that waits
+            // A shutdown ends the job that runs here, which is worth telling; a stream for another one
             // would only hold it up.
             let more_to_tell = match self.state.readiness.phase() {
                 Phase::Starting | Phase::Ready => true,
-                Phase::Draining => job.state == JobState::Running,
+                Phase::Draining => self.state.trainer.runs(&job),
                 Phase::Failed => false,
             };
             if !more_to_tell {
@@ -149,6 +149,10 @@ impl Watcher {
             }
             if let Some(event) = self.progress(job) {
                 return Some(Some(event));
+            }
+            // Nothing here tells what other replicas do.
+            if self.state.store.is_shared() && !self.state.trainer.runs(job) {
+                return Some(None);
             }
         }
     }
