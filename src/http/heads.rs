@@ -104,8 +104,8 @@ pub async fn put(
     let model = state.encoder(definition.model.as_deref())?.info().name.clone();
     let limits = state.config.limits.task_limits();
     let task = Task::new(name.clone(), model, definition.labels, &limits)?;
-    let change = to_the_end(define(state.clone(), task)).await?;
-    if !state.heads.snapshot().contains_key(&name) {
+    let change = to_the_end(define(state.clone(), task.clone())).await?;
+    if state.heads.snapshot().get(&name).is_none_or(|live| live.task != task) {
         // Another replica has just made it.
         state.follower.refresh().await?;
     }

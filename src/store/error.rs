@@ -81,6 +81,10 @@ pub enum StoreError {
     JobState { operation: &'static str, job: String, state: JobState },
     #[error("job {job} is no longer this replica's to run: another one has taken it over")]
     LeaseLost { job: String },
+    #[error(
+        "another version of task {task:?} went live while the job was being judged by the former"
+    )]
+    ChampionChanged { task: String },
     #[error("the cancellation of job {job} was requested")]
     CancelRequested { job: String },
     #[error("epoch {epoch} of job {job} has a score that is not a finite number")]

@@ -118,6 +118,12 @@ pub(super) async fn set(
     Ok(())
 }
 
+/// The live version of a task, if there is one.
+pub(super) async fn current(tx: &mut AnyConnection, task: &str) -> Result<Option<i64>, StoreError> {
+    let live = sqlx::query_scalar("SELECT version FROM live_versions WHERE task = $1").bind(task);
+    live.fetch_optional(tx).await.during("read which version of a task is live")
+}
+
 /// Makes the transaction wait for others that change what is live of the task.
 pub(super) async fn lock(tx: &mut AnyConnection, task: &str) -> Result<(), StoreError> {
     let update = sqlx::query("UPDATE tasks SET last_version = last_version WHERE name = $1");

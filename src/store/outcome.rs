@@ -9,7 +9,9 @@ use crate::store::error::{During, StoreError};
 use crate::store::jobs::{JOB_EXAMPLES, decode, decode_example, state};
 use crate::store::memory::Lesson;
 use crate::store::queue::take_turn;
-use crate::store::{NewVersion, Store, VersionInfo, embeddings, memory, now, versions};
+use crate::store::{
+    NewVersion, Store, VersionInfo, embeddings, live_versions, memory, now, versions,
+};
 use crate::training::job::{EpochReport, JobState};
 use crate::training::result::JobResult;
 
@@ -21,6 +23,8 @@ pub struct Outcome {
     /// Tasks whose version was judged worse than the live one. They learn nothing from the job: what
     /// is remembered stays what is answered from.
     pub rejected: BTreeSet<String>,
+    /// The live version of each task by which it was judged, if there was one.
+    pub champions: BTreeMap<String, Option<i64>>,
     /// Why, where the job is rejected.
     pub reason: Option<String>,
     /// Versions get their numbers in it.
@@ -64,7 +68,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running;
     /// [`StoreError::LeaseLost`] when another replica has taken it over;
-    /// [`StoreError::CancelRequested`]; [`StoreError::NotTrained`] for a version of a frozen or foreign task;
+    /// [`StoreError::CancelRequested`]; [`StoreError::ChampionChanged`] when another version than the
+    /// one that the job was judged by is live by now; [`StoreError::NotTrained`] for a version of a frozen or foreign task;
     /// [`StoreError::UnknownTask`] or [`StoreError::TaskChanged`] when a task was deleted or
     /// defined otherwise in the meantime.
     pub async fn finish(
@@ -73,7 +78,7 @@ impl Store {
         outcome: Outcome,
     ) -> Result<Vec<VersionInfo>, StoreError> {
         const OPERATION: &str = "finish a job";
-        let Outcome { versions, rejected, reason, mut result } = outcome;
+        let Outcome { versions, rejected, champions, reason, mut result } = outcome;
         let went_live = versions.iter().any(|version| version.goes_live);
         let state = match !rejected.is_empty() && !went_live {
             true => JobState::Rejected,
@@ -84,6 +89,12 @@ impl Store {
         take_turn(&mut tx).await?;
         if self.confirm(&mut tx, job, OPERATION).await?.is_some() {
             return Err(StoreError::CancelRequested { job: job.to_owned() });
+        }
+        for (task, champion) in champions {
+            live_versions::lock(&mut tx, &task).await?;
+            if live_versions::current(&mut tx, &task).await? != champion {
+                return Err(StoreError::ChampionChanged { task });
+            }
         }
         let row = sqlx::query(
             "UPDATE jobs SET state = $3, finished_at = $2, reason = $4, holder = NULL,

@@ -38,6 +38,8 @@ pub(super) async fn publish(
             outcome.rejected.insert(name.clone());
         }
         let champion_version = champion.map(|live| live.version.version);
+        let mismatched = snapshot.get(name).and_then(|live| live.mismatched);
+        outcome.champions.insert(name.clone(), champion_version.or(mismatched));
         tasks.insert(name.clone(), TaskResult { version: None, live, champion_version, verdict });
         outcome.versions.push(new_version(trained, live));
     }

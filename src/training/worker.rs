@@ -4,6 +4,7 @@
 //! look now and then whether there is a job to start or to take over.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The longest time between two renewals of a lease: they also tell of cancellations elsewhere.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a job is judged again because another replica has changed what is live meanwhile.
+const MOST_JUDGEMENTS: u32 = 5;
 
 /// A handle on the trainer; clones share it.
 #[derive(Clone)]
@@ -108,9 +112,9 @@ impl Trainer {
         self.0.changes.subscribe()
     }
 
-    /// Whether this process runs the job.
-    pub fn runs(&self, job: &Job) -> bool {
-        job.state == JobState::Running && self.progress(job).is_some()
+    /// Whether this process runs the job of that id.
+    pub fn runs(&self, job: &str) -> bool {
+        self.0.progress.of(job, JobState::Running).is_some()
     }
 
     /// Where a job is, if it waits or this process runs it.
@@ -152,7 +156,7 @@ impl Trainer {
             (recovered.cancelled, "is cancelled, as had been asked"),
         ] {
             for job in jobs {
-                tracing::warn!(job, outcome, "the server died while the job was running");
+                tracing::warn!(job, outcome, "the server died or fell silent while it ran the job");
             }
         }
         Ok(())
@@ -201,7 +205,7 @@ impl Trainer {
         };
         tokio::select! {
             () = work => {}
-            () = self.keep_lease(&job.id, cancel) => unreachable!("a lease is kept until the work is done"),
+            never = self.keep_lease(&job.id, cancel) => match never {},
         }
         self.0.progress.clear();
         *self.0.running.lock().await = None;
@@ -210,7 +214,7 @@ impl Trainer {
 
     /// Renews the lease, for ever; cancels the run when that is asked for elsewhere, or when the lease
     /// is lost.
-    async fn keep_lease(&self, job: &str, cancel: &CancellationToken) {
+    async fn keep_lease(&self, job: &str, cancel: &CancellationToken) -> Infallible {
         let mut beats = interval((self.store().lease() / 3).min(RENEW_EVERY));
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -235,8 +239,12 @@ impl Trainer {
         cancel: &CancellationToken,
         shutdown: &CancellationToken,
     ) {
+        let mut judgements = 1;
         while let Err(error) = self.record(job, &outcome, cancel, shutdown).await {
             match error {
+                StoreError::ChampionChanged { .. } if judgements < MOST_JUDGEMENTS => {
+                    judgements += 1;
+                }
                 StoreError::CancelRequested { .. } => {
                     cancel.cancel();
                     outcome = Err(RunError::Cancelled);
@@ -262,7 +270,7 @@ impl Trainer {
                     tracing::error!(job = job.id, error = %Causes(&error), "cannot record that the job failed");
                     return;
                 }
-                // It cannot be published as it is: its task changed meanwhile.
+                // It cannot be published as it is: its task changes or has changed.
                 error => outcome = Err(RunError::Failed(error.to_string())),
             }
         }

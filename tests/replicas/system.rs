@@ -43,10 +43,7 @@ impl System {
     pub fn listening(&mut self) -> Server {
         let mut settings = toml! {
             [training]
-            lease = "2s"
-            // The default is for humans.
-            [log]
-            level = "info"
+            lease = "4s"
         };
         let store = Table::from_iter([("url".to_owned(), self.url.clone().into())]);
         settings.insert("store".to_owned(), store.into());

@@ -115,6 +115,7 @@ impl Watcher {
         while !self.ended {
             // Marked as seen before the look, so that no change between the two is missed.
             self.changes.mark_unchanged();
+            let runs_here = self.state.trainer.runs(&self.id);
             // A store that does not answer ends the stream; the client comes back by itself.
             let job = self.state.store.job(&self.id).await.ok()??;
             let events = self.events(&job);
@@ -125,7 +126,7 @@ impl Watcher {
             // would only hold it up.
             let more_to_tell = match self.state.readiness.phase() {
                 Phase::Starting | Phase::Ready => true,
-                Phase::Draining => self.state.trainer.runs(&job),
+                Phase::Draining => job.state == JobState::Running && runs_here,
                 Phase::Failed => false,
             };
             if !more_to_tell {
@@ -151,7 +152,7 @@ impl Watcher {
                 return Some(Some(event));
             }
             // Nothing here tells what other replicas do.
-            if self.state.store.is_shared() && !self.state.trainer.runs(job) {
+            if self.state.store.is_shared() && !self.state.trainer.runs(&self.id) {
                 return Some(None);
             }
         }
