@@ -17,7 +17,7 @@ IMAGE_BUILD ?= $(or $(shell docker info >/dev/null 2>&1 && echo docker build),\
 # The packages of `make bench`.
 BENCH_VENV := $(TARGET)/bench-venv
 
-.PHONY: help run build models test lint image bench
+.PHONY: help run build models test lint image bench bench-heads
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,3 +50,9 @@ bench: models ## Measure engine, server and other engines on this machine; write
 	$(BENCH_VENV)/bin/pip install --quiet --requirement benches/requirements.txt \
 	    $(if $(findstring torch,$(PEERS)),--requirement benches/requirements-torch.txt)
 	TARGET=$(TARGET) $(BENCH_VENV)/bin/python benches/run.py
+
+bench-heads: models ## Measure heads beside scikit-learn's; DATA names folders with train.csv and test.csv
+	cargo build --release --locked --bin polyhead --example load
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --requirement benches/requirements-heads.txt
+	TARGET=$(TARGET) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BENCH_VENV)/bin/python benches/heads.py $(DATA)

@@ -1,13 +1,14 @@
 //! A load generator: keep-alive connections that ask a server for embeddings, each the next request
-//! as soon as the last one is answered. Bodies are made beforehand and answers only counted, so that
-//! little of the machine goes to it.
+//! as soon as the last one is answered, or at a given rate. Bodies are made beforehand and answers
+//! only counted, so that little of the machine goes to it.
 //!
 //! ```sh
 //! load http://127.0.0.1:8080/embed lines.txt --seconds 5 4x32 1x1
 //! ```
 //!
-//! `4x32` is a client with 4 connections and 32 sentences to a request; several of them run at the
-//! same time. Prints one JSON array, an object for each client.
+//! `4x32` is a client with 4 connections and 32 sentences to a request, `4x32@50` one that makes 50
+//! requests a second in all; several of them run at the same time. Prints one JSON array, an object for
+//! each client.
 
 use std::cell::Cell;
 use std::fs;
@@ -37,7 +38,7 @@ struct Arguments {
     /// How long to go on; requests in flight by then are finished and counted.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Connections x sentences to a request.
+    /// Connections x sentences to a request, and @ requests a second.
     #[arg(required = true, value_parser = parse_client, value_name = "4x32")]
     clients: Vec<Client>,
 }
@@ -46,16 +47,26 @@ struct Arguments {
 struct Client {
     connections: usize,
     inputs: usize,
+    /// Requests a second of all connections together; without it, as many as are answered.
+    rate: Option<f64>,
 }
 
 fn parse_client(text: &str) -> Result<Client, String> {
     let parse = || {
-        let (connections, inputs) = text.split_once('x')?;
+        let (shape, rate) =
+            text.split_once('@').map_or((text, None), |(it, rate)| (it, Some(rate)));
+        let rate =
+            rate.map(|rate| rate.parse().ok().filter(|&it: &f64| it > 0.0 && it.is_finite()));
+        let (connections, inputs) = shape.split_once('x')?;
+        let (connections, inputs) = (connections.parse().ok()?, inputs.parse().ok()?);
         let client =
-            Client { connections: connections.parse().ok()?, inputs: inputs.parse().ok()? };
-        (client.connections > 0 && client.inputs > 0).then_some(client)
+            Client { connections, inputs, rate: rate.map_or(Some(None), |it| it.map(Some))? };
+        (connections > 0 && inputs > 0).then_some(client)
     };
-    parse().ok_or_else(|| "expected CONNECTIONSxSENTENCES, such as 4x32".to_owned())
+    parse().ok_or_else(|| {
+        "expected CONNECTIONSxSENTENCES or CONNECTIONSxSENTENCES@RATE, such as 4x32 or 4x32@50"
+            .to_owned()
+    })
 }
 
 fn main() -> anyhow::Result<()> {
@@ -75,15 +86,15 @@ async fn run(arguments: &Arguments, sentences: &[&str]) -> anyhow::Result<Vec<Va
     let mut clients = Vec::new();
     for client in &arguments.clients {
         let bodies = bodies(sentences, client.inputs);
-        let next = Rc::new(Cell::new(0));
-        let open = || Connection::open(&arguments.url, Rc::clone(&bodies), Rc::clone(&next));
+        let turns = Rc::new(Turns { rate: client.rate, taken: Cell::new(0) });
+        let open = || Connection::open(&arguments.url, Rc::clone(&bodies), Rc::clone(&turns));
         let opening = (0..client.connections).map(|_| open());
         clients.push((*client, try_join_all(opening).await?));
     }
     let deadline = Instant::now() + Duration::from_secs_f64(arguments.seconds);
     let running = clients.into_iter().map(|(client, connections)| async move {
         let started = Instant::now();
-        let running = connections.into_iter().map(|connection| connection.run(deadline));
+        let running = connections.into_iter().map(|it| it.run(started, deadline));
         let times = try_join_all(running).await?;
         anyhow::Ok(report(client, times.concat(), started.elapsed()))
     });
@@ -101,21 +112,34 @@ fn bodies(sentences: &[&str], inputs: usize) -> Rc<[Bytes]> {
     (0..count).map(body).collect()
 }
 
+/// A client's requests, which its connections take in turn.
+struct Turns {
+    rate: Option<f64>,
+    taken: Cell<usize>,
+}
+
+impl Turns {
+    /// The number of the next request, and when it is due. With a rate that is the same whatever came
+    /// of earlier ones: a request that finds no connection free has waited since then, and what a user
+    /// would have waited must not go uncounted.
+    fn take(&self, started: Instant) -> (usize, Instant) {
+        let turn = self.taken.get();
+        self.taken.set(turn + 1);
+        let due = self.rate.map(|rate| started + Duration::from_secs_f64(turn as f64 / rate));
+        (turn, due.unwrap_or_else(Instant::now))
+    }
+}
+
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     url: Uri,
     bodies: Rc<[Bytes]>,
-    /// The body of the client's next request.
-    next: Rc<Cell<usize>>,
+    turns: Rc<Turns>,
 }
 
 impl Connection {
     /// Connects, and checks that the server answers as it should.
-    async fn open(
-        url: &Uri,
-        bodies: Rc<[Bytes]>,
-        next: Rc<Cell<usize>>,
-    ) -> anyhow::Result<Connection> {
+    async fn open(url: &Uri, bodies: Rc<[Bytes]>, turns: Rc<Turns>) -> anyhow::Result<Connection> {
         let authority = url.authority().context("the URL has no host")?.as_str();
         let stream = TcpStream::connect(authority)
             .await
@@ -123,7 +147,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::task::spawn_local(connection);
-        let mut connection = Connection { sender, url: url.clone(), bodies, next };
+        let mut connection = Connection { sender, url: url.clone(), bodies, turns };
         let body = json!({"inputs": ["One.", "And another one."]}).to_string();
         let answer = connection.send(body.into()).await?.collect().await?.to_bytes();
         let embeddings: Vec<Vec<f32>> =
@@ -132,20 +156,28 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends request after request until `deadline`; returns how long each took.
-    async fn run(mut self, deadline: Instant) -> anyhow::Result<Vec<Duration>> {
+    /// Sends request after request until `deadline`; returns how long after it was due each had
+    /// its answer.
+    async fn run(mut self, started: Instant, deadline: Instant) -> anyhow::Result<Vec<Duration>> {
         let mut times = Vec::new();
-        while times.is_empty() || Instant::now() < deadline {
-            let turn = self.next.get();
-            self.next.set((turn + 1) % self.bodies.len());
-            let sent = Instant::now();
-            let mut answer = self.send(self.bodies[turn].clone()).await?;
+        loop {
+            let (turn, due) = self.turns.take(started);
+            if due >= deadline && !times.is_empty() {
+                return Ok(times);
+            }
+            let since = if Instant::now() < due {
+                tokio::time::sleep_until(due.into()).await;
+                // The timer's own lateness, up to a millisecond, is not the server's.
+                Instant::now()
+            } else {
+                due
+            };
+            let mut answer = self.send(self.bodies[turn % self.bodies.len()].clone()).await?;
             while let Some(part) = answer.frame().await {
                 part?;
             }
-            times.push(sent.elapsed());
+            times.push(since.elapsed());
         }
-        Ok(times)
     }
 
     /// Sends one request; returns the answer's body, which is still to be read.

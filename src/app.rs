@@ -16,6 +16,7 @@ use crate::encoder::{Engine, EngineSettings, LoadError, ModelSpec, Models};
 use crate::heads::follow::{FollowError, Follower, FollowerParts};
 use crate::heads::live::LiveHeads;
 use crate::heads::zero_shot::LabelCache;
+use crate::http::body::room::BodyRoom;
 use crate::http::{self, AppState, Parts, gate, listener};
 use crate::metrics::Metrics;
 use crate::readiness::{Phase, Readiness};
@@ -73,9 +74,11 @@ impl Listening {
         let address = listener.local_addr().map_err(failed)?;
         let readiness = Readiness::default();
         let application = Arc::new(OnceLock::new());
+        let connections = config.limits.connections.get();
         let stop_serving = CancellationToken::new();
         let gate = gate::router(readiness.clone(), Arc::clone(&application));
-        let server = tokio::spawn(listener::serve(listener, gate, stop_serving.clone()));
+        let server =
+            tokio::spawn(listener::serve(listener, gate, connections, stop_serving.clone()));
         Ok(Listening { config, address, server, stop_serving, readiness, application })
     }
 
@@ -119,6 +122,7 @@ impl Listening {
             heads,
             follower,
             labels: LabelCache::new(LABEL_SETS_KEPT * config.limits.labels_per_task.get()),
+            bodies: Arc::new(BodyRoom::new(config.limits.body_bytes_in_flight.get())),
             store,
             trainer,
             metrics,

@@ -33,6 +33,7 @@ use crate::encoder::Encoder;
 use crate::heads::follow::Follower;
 use crate::heads::live::LiveHeads;
 use crate::heads::zero_shot::LabelCache;
+use crate::http::body::room::{self, BodyRoom};
 use crate::http::error::Problem;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -51,6 +52,7 @@ pub struct Parts {
     pub follower: Arc<Follower>,
     /// Embeddings of labels that requests brought along.
     pub labels: LabelCache,
+    pub bodies: Arc<BodyRoom>,
     pub store: Store,
     pub trainer: Trainer,
     pub metrics: Arc<Metrics>,
@@ -98,6 +100,7 @@ pub fn router(state: AppState) -> Router {
         .route("/train", get(train::list).post(train::submit))
         .route("/train/{id}", get(train::show).delete(train::cancel))
         .route("/train/{id}/events", get(train::events))
+        .route_layer(middleware::from_fn_with_state(state.clone(), room::share))
         .route_layer(middleware::from_fn_with_state(state.clone(), deadline::deadline))
         .route("/metrics", get(info::metrics))
         .route("/info", get(info::info))

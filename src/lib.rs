@@ -18,8 +18,8 @@
 //!   model's embeddings, a **head version** immutable weights plus what made them. A **job** is one
 //!   training request; to **publish** a version is to make it durable, then live.
 //! - [`encoder`] does not know that heads exist; [`heads`] know neither HTTP nor training;
-//!   [`training::solver`], [`encoder::pooling`] and [`heads::head`] are pure functions of their
-//!   arguments.
+//!   [`training::learn`] and [`training::solver`], [`encoder::pooling`] and [`heads::head`] are pure
+//!   functions of their arguments.
 //! - Four libraries are each named in one place: ONNX Runtime in [`encoder::session`] and [`kernel`], tokenizers in
 //!   [`encoder::tokenizer`], the database in [`store`], the web framework in [`http`] (and where
 //!   [`app`] starts it). `tests/tidiness.rs` holds us to it.
@@ -35,7 +35,8 @@
 //!
 //! `POST /train` → checked → stored with its examples → 202. The [trainer](training::worker) takes
 //! one job at a time: it gathers the examples, embeds them at the lowest class through the same
-//! encoder, fits on a thread of its own, and records every epoch. The new versions, the job's end and
+//! encoder, [learns](training::learn) on a thread of its own (what to hold out, how strong the penalty,
+//! the fit, its calibration, its scores), and records every epoch. The new versions, the job's end and
 //! its examples become durable in one transaction; then one atomic swap makes the versions live.
 //!
 //! # Replicas

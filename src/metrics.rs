@@ -49,6 +49,7 @@ pub struct RejectionLabel {
 pub enum Rejection {
     QueueFull,
     JobsFull,
+    BodiesFull,
     /// The server was draining.
     Unready,
 }
@@ -204,6 +205,7 @@ impl EncodeLabelValue for Rejection {
         let reason = match self {
             Rejection::QueueFull => "queue_full",
             Rejection::JobsFull => "jobs_full",
+            Rejection::BodiesFull => "bodies_full",
             Rejection::Unready => "unready",
         };
         reason.encode(encoder)

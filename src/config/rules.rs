@@ -78,6 +78,21 @@ fn limits(config: &Config) -> Vec<Violation> {
             message,
         });
     }
+    let room = config.limits.body_bytes_in_flight;
+    for (key, most) in [
+        ("body_bytes", config.limits.body_bytes),
+        ("train_body_bytes", config.limits.train_body_bytes),
+    ] {
+        if room < most {
+            violations.push(Violation {
+                key: Key::from(["limits", "body_bytes_in_flight"]),
+                depends_on: vec![Key::from(["limits", key])],
+                message: format!(
+                    "found {room}, allowed: at least {most}, which is limits.{key}: a larger body could never be taken"
+                ),
+            });
+        }
+    }
     let labels = config.limits.labels_per_task.get();
     if labels < MIN_LABELS {
         violations.push(Violation::at(

@@ -43,7 +43,7 @@ pub(crate) struct Batcher {
 
 #[derive(Default)]
 struct State {
-    /// By [`Class`](crate::encoder::Class), the best one first.
+    /// By [`Class`], the best one first.
     classes: [WaitingClass; 3],
     /// Tokens of the micro-batches in work.
     running: usize,

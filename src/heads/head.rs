@@ -97,6 +97,16 @@ impl Head {
         Self::new(labels, weights, bias)
     }
 
+    /// A head whose logits are this one's over `temperature`: the same answers, less certain ones
+    /// where it is above 1.
+    ///
+    /// # Errors
+    /// Weights that are no longer finite.
+    pub fn at_temperature(&self, temperature: f64) -> Result<Self, HeadError> {
+        let over = |&value: &f32| (f64::from(value) / temperature) as f32;
+        Self::new(self.labels.clone(), self.weights.map(over), self.bias.map(over))
+    }
+
     /// In the order of the output units.
     pub fn labels(&self) -> &Arc<[String]> {
         &self.labels
@@ -229,6 +239,15 @@ mod tests {
         for (found, expected) in head.probabilities(&[3f32.ln()]).iter().zip(expected) {
             assert!((found - expected).abs() < 1e-7, "{found} is not {expected}");
         }
+    }
+
+    #[test]
+    fn a_temperature_divides_the_logits() {
+        let head = Head::new(labels(2), arr2(&[[1.0], [3.0]]), arr1(&[2.0, 4.0])).unwrap();
+        let calm = head.at_temperature(2.0).unwrap();
+        assert_eq!(calm.logits(&[2.0]), [2.0, 5.0]);
+        assert_eq!(calm.labels(), head.labels());
+        assert!(head.at_temperature(0.0).is_err());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The heads that answer now, and the swap that replaces them.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::heads::{HeadVersion, Task};
 use crate::metrics::{Metrics, TaskLabel};
@@ -29,16 +30,35 @@ pub struct LiveHeads {
     snapshot: ArcSwap<Snapshot>,
     /// Held by the one who changes tasks or versions; see [`LiveHeads::write`].
     turn: Mutex<()>,
+    swapped: Notify,
     metrics: Arc<Metrics>,
 }
 
 impl LiveHeads {
     pub fn new(metrics: Arc<Metrics>) -> LiveHeads {
-        LiveHeads { snapshot: ArcSwap::default(), turn: Mutex::new(()), metrics }
+        LiveHeads {
+            snapshot: ArcSwap::default(),
+            turn: Mutex::new(()),
+            swapped: Notify::new(),
+            metrics,
+        }
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Waits until the live heads are as wanted.
+    pub async fn wait_until(&self, wanted: impl Fn(&Snapshot) -> bool) {
+        loop {
+            // Listens before it looks, so that no swap goes unnoticed between the two.
+            let mut swapped = pin!(self.swapped.notified());
+            swapped.as_mut().enable();
+            if wanted(&self.snapshot.load()) {
+                return;
+            }
+            swapped.await;
+        }
     }
 
     /// Waits for the right to change what is live. It is to be held from before the change to the
@@ -93,6 +113,7 @@ impl Writer<'_> {
 
     fn swap(&self, next: Snapshot) {
         self.heads.snapshot.store(Arc::new(next));
+        self.heads.swapped.notify_waiters();
     }
 
     fn report(&self, version: &HeadVersion) {

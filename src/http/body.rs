@@ -1,18 +1,24 @@
 //! Request bodies: read within their limit, decoded with errors that say where and why.
 
-use axum::body::{BodyDataStream, Bytes};
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+pub mod room;
+
+use axum::body::{BodyDataStream, Bytes, HttpBody};
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::http::AppState;
+use crate::http::body::room::Share;
 use crate::http::error::Problem;
+
+/// Bytes of JSON from which on it is decoded where that holds up no other request.
+const LARGE: usize = 64 << 10;
 
 /// A JSON body.
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Json<T>, Problem> {
@@ -25,58 +31,71 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
             return Err(unsupported(media_type, "application/json"));
         }
         let body = read(request, state.config.limits.body_bytes.get()).await?;
-        parse_json(&body).map(Json)
+        if body.len() < LARGE {
+            return parse_json(&body).map(Json);
+        }
+        let decoding = tokio::task::spawn_blocking(move || parse_json(&body).map(Json));
+        decoding.await.unwrap_or_else(|_| Err(Problem::internal(&"decoding a body panicked")))
     }
 }
 
 /// The body's bytes, or 413 where there are more than `limit`.
-pub async fn read(mut request: Request, limit: usize) -> Result<Bytes, Problem> {
-    check_announced(request.headers(), limit)?;
-    DefaultBodyLimit::max(limit).apply(&mut request);
-    Bytes::from_request(request, &()).await.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            too_large(limit)
-        } else {
-            unreadable()
-        }
-    })
+pub async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    let mut pieces = Pieces::new(request, limit)?;
+    let Some(first) = pieces.next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = pieces.next().await? else { return Ok(first) };
+    let mut body = Vec::with_capacity(pieces.announced.max(first.len() + second.len()));
+    body.extend_from_slice(&first);
+    body.extend_from_slice(&second);
+    while let Some(piece) = pieces.next().await? {
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.into())
 }
 
 /// A body that is read piece by piece, up to a limit.
 pub struct Pieces {
     body: BodyDataStream,
     limit: usize,
+    /// Bytes that there will be at least.
+    announced: usize,
     read: usize,
+    share: Option<Share>,
 }
 
 impl Pieces {
     /// # Errors
-    /// 413 for a body that is announced to be larger than `limit`.
-    pub fn new(request: Request, limit: usize) -> Result<Pieces, Problem> {
-        check_announced(request.headers(), limit)?;
-        Ok(Pieces { body: request.into_body().into_data_stream(), limit, read: 0 })
+    /// 413 for a body that is announced to be larger than `limit`, 429 for one that there is no
+    /// [room] for beside others.
+    pub fn new(mut request: Request, limit: usize) -> Result<Pieces, Problem> {
+        let announced = request.body().size_hint().lower();
+        // Said at once, without waiting for the body.
+        let announced = usize::try_from(announced).ok().filter(|&bytes| bytes <= limit);
+        let announced = announced.ok_or_else(|| too_large(limit))?;
+        let share = request.extensions_mut().remove::<Share>();
+        if let Some(share) = &share {
+            share.grow_to(announced)?;
+        }
+        let body = request.into_body().into_data_stream();
+        Ok(Pieces { body, limit, announced, read: 0, share })
     }
 
     /// The next piece; `None` at the body's end.
     ///
     /// # Errors
-    /// 413 once there is more than the limit.
+    /// 413 once there is more than the limit, 429 once there is no [room] for more.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         let Some(piece) = self.body.next().await else { return Ok(None) };
         let piece = piece.map_err(|_| unreadable())?;
         self.read += piece.len();
-        if self.read > self.limit { Err(too_large(self.limit)) } else { Ok(Some(piece)) }
+        if self.read > self.limit {
+            return Err(too_large(self.limit));
+        }
+        if let Some(share) = &self.share {
+            share.grow_to(self.read)?;
+        }
+        Ok(Some(piece))
     }
-}
-
-/// Says at once, without waiting for it, that a body will not be taken.
-fn check_announced(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
-    let announced = headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large(limit));
-    }
-    Ok(())
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -1,6 +1,7 @@
 //! `POST /classify`: every input by every task, each task by one head version; or by labels that the
 //! request brings along, without training.
 
+mod head_versions;
 mod prediction;
 mod zero_shot;
 
@@ -16,6 +17,7 @@ use crate::encoder::{Deadline, EmbedOptions, ModelInfo};
 use crate::heads::live::{LiveTask, Snapshot};
 use crate::http::AppState;
 use crate::http::body::Json;
+use crate::http::classify::head_versions::{AnsweredBy, MinHeadVersion};
 use crate::http::classify::prediction::{Answering, Prediction, Terms};
 use crate::http::error::Problem;
 use crate::http::inputs::Inputs;
@@ -33,6 +35,8 @@ pub struct ClassifyRequest {
     /// The least probability, 0 to 1, at which a label is given; by default each task's own.
     threshold: Option<f32>,
     model: Option<String>,
+    /// Waits for these to be live before it answers.
+    min_head_version: Option<MinHeadVersion>,
     /// Classifies by these in place of tasks, without training.
     labels: Option<Vec<String>>,
     /// The sentence that labels are put into, where it has `{}`.
@@ -49,11 +53,14 @@ pub struct ClassifyResponse {
 pub async fn classify(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,
-    Json(request): Json<ClassifyRequest>,
-) -> Result<axum::Json<ClassifyResponse>, Problem> {
+    Json(mut request): Json<ClassifyRequest>,
+) -> Result<(Option<AnsweredBy>, axum::Json<ClassifyResponse>), Problem> {
     check(&request)?;
     if request.labels.is_some() {
-        return zero_shot::classify(&state, deadline, request).await;
+        return Ok((None, zero_shot::classify(&state, deadline, request).await?));
+    }
+    if let Some(least) = request.min_head_version.take() {
+        least.wait(&state.heads, request.tasks.as_deref(), deadline).await?;
     }
     let (texts, class) = request.inputs.check(&state.config)?;
     let model = model_of(&state, &request.tasks, request.model.as_deref())?;
@@ -69,6 +76,7 @@ pub async fn classify(
     };
     let embeddings = encoder.embed(texts, options).await?;
     let heads = select(&state, &request.tasks, encoder.info())?;
+    let answered_by = heads.iter().map(|live| &**live).collect();
     let terms = |live: &LiveTask| {
         let configured = state.config.tasks.get(&live.task.name);
         let threshold = request.threshold.or(configured.and_then(|task| task.threshold));
@@ -82,7 +90,7 @@ pub async fn classify(
         };
         heads.iter().map(predict).collect()
     });
-    Ok(axum::Json(ClassifyResponse { model, results: results.collect() }))
+    Ok((Some(answered_by), axum::Json(ClassifyResponse { model, results: results.collect() })))
 }
 
 /// What can be said before anything is looked up.
@@ -106,6 +114,10 @@ fn check(request: &ClassifyRequest) -> Result<(), Problem> {
     if request.template.is_some() && request.labels.is_none() {
         let detail = "a template is for labels that come with the request; there are none";
         return Err(Problem::invalid("template_without_labels", detail).at("template"));
+    }
+    if request.min_head_version.is_some() && request.labels.is_some() {
+        let detail = "labels that come with the request have no head version to wait for";
+        return Err(Problem::invalid("labels_with_head_version", detail).at("min_head_version"));
     }
     Ok(())
 }

@@ -22,15 +22,15 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to leave the listener alone when it cannot accept, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then takes no more connections and returns once every one has had its answer.
+/// Serves until `stop`, `most` connections at a time, then takes no more connections and returns once every one has had its answer.
 ///
 /// Dropping the future cuts off what is still open, with the requests on it.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, most: usize, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept(), if connections.len() < most => accepted,
             Some(_) = connections.join_next() => continue,
             () = stop.cancelled() => break,
         };

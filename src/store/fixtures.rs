@@ -15,6 +15,7 @@ use crate::heads::Task;
 use crate::store::{NewVersion, Outcome, Recovered, Store, StoreError, VersionInfo, lease};
 use crate::training::job::{Example, Job, JobSpec, Mode};
 use crate::training::result::Promote;
+use crate::training::selection::Strength;
 use crate::training::solver::Solver;
 
 #[path = "../../tests/replicas/postgres.rs"]
@@ -101,8 +102,11 @@ pub(super) fn spec() -> JobSpec {
         tasks: ["sentiment".into(), "topic".into()].into(),
         frozen: [].into(),
         mode: Mode::Extend,
-        solver: Solver::Adam { learning_rate: 2e-5, epochs: 3, batch_size: 5, l2: 0.0 },
-        validation: 0.1,
+        solver: Solver::Adam { learning_rate: 2e-5, epochs: 3, batch_size: 5, patience: None },
+        l2: Strength::Given(0.0),
+        class_weight: None,
+        calibrate: false,
+        validation: Some(0.1),
         seed: 7,
         promote: Promote::IfNotWorse,
         margin: 0.01,
@@ -111,7 +115,7 @@ pub(super) fn spec() -> JobSpec {
 
 pub(super) fn example(text: &str, labels: &[(&str, &str)]) -> Example {
     let labels = labels.iter().map(|&(task, label)| (task.into(), label.into()));
-    Example { text: text.into(), labels: labels.collect::<BTreeMap<_, _>>() }
+    Example { text: text.into(), labels: labels.collect::<BTreeMap<_, _>>(), weight: None }
 }
 
 pub(super) fn job_id() -> String {
@@ -147,7 +151,9 @@ pub(super) async fn remembered<S: AsRef<str>>(
 ) -> Vec<Example> {
     let tasks = tasks.into_iter().map(|task| task.as_ref().to_owned()).collect();
     let stored = store.examples(&tasks).await.unwrap().into_iter();
-    stored.map(|it| Example { text: it.text.unwrap(), labels: it.labels }).collect()
+    stored
+        .map(|it| Example { text: it.text.unwrap(), labels: it.labels, weight: it.weight })
+        .collect()
 }
 
 /// A version that goes live.

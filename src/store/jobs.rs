@@ -135,14 +135,15 @@ impl Store {
 
 /// Reads the examples of the job `$1`.
 pub(super) const JOB_EXAMPLES: &str =
-    "SELECT text, labels FROM job_examples WHERE job = $1 ORDER BY position";
+    "SELECT text, labels, weight FROM job_examples WHERE job = $1 ORDER BY position";
 
 pub(super) fn decode_example(row: &AnyRow) -> Result<Example, StoreError> {
     const OPERATION: &str = "read an example of a job";
     let labels = serde_json::from_str(row.try_get("labels").during(OPERATION)?);
     // Without serde's reason: it may quote a label.
     let labels = labels.map_err(|_| StoreError::corrupt("the labels of an example", "no JSON"))?;
-    Ok(Example { text: row.try_get("text").during(OPERATION)?, labels })
+    let text = row.try_get("text").during(OPERATION)?;
+    Ok(Example { text, labels, weight: row.try_get("weight").during(OPERATION)? })
 }
 
 /// As [`decode`], but `None` for a record that does not make sense, which is logged.

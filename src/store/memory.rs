@@ -11,13 +11,15 @@ use crate::training::job::{Example, Mode};
 use crate::training::text_hash::TextHash;
 
 /// An example as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoredExample {
     pub hash: TextHash,
     /// `None` where texts are not kept.
     pub text: Option<String>,
     /// Task to label.
     pub labels: BTreeMap<String, String>,
+    /// As [`Example::weight`].
+    pub weight: Option<f64>,
 }
 
 impl Store {
@@ -32,7 +34,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT e.id, e.sha256, e.text, l.task, l.label
+            "SELECT e.id, e.sha256, e.text, e.weight, l.task, l.label
              FROM examples e JOIN example_labels l ON l.example = e.id
              WHERE l.task IN {} ORDER BY e.id",
             placeholders(1, tasks.len()),
@@ -48,8 +50,9 @@ impl Store {
             let id: i64 = row.try_get("id").during(OPERATION)?;
             if last_id.replace(id) != Some(id) {
                 let text = row.try_get("text").during(OPERATION)?;
-                let hash = hash_of(&row)?;
-                examples.push(StoredExample { hash, text, labels: BTreeMap::new() });
+                let weight = row.try_get("weight").during(OPERATION)?;
+                let (hash, labels) = (hash_of(&row)?, BTreeMap::new());
+                examples.push(StoredExample { hash, text, labels, weight });
             }
             let task = row.try_get("task").during(OPERATION)?;
             let label = row.try_get("label").during(OPERATION)?;
@@ -76,14 +79,14 @@ pub(super) struct Lesson<'a> {
     pub examples: &'a [Example],
 }
 
-/// Adds the labels for the tasks of a lesson. A later label for the same text replaces the former,
-/// in the memory as within the examples.
+/// Adds the labels for the tasks of a lesson. A later label or weight of the same text replaces the
+/// former, in the memory as within the examples.
 pub(super) async fn merge(tx: &mut AnyConnection, lesson: Lesson<'_>) -> Result<(), StoreError> {
     let Lesson { tasks: trained, mode, examples } = lesson;
     if mode == Mode::Replace {
         drop_labels(tx, &trained).await?;
     }
-    let mut texts: Vec<&str> = Vec::new();
+    let mut texts: Vec<Text> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     // One statement must not touch a row twice, so the last label is chosen here.
     let mut labels: Labels = BTreeMap::new();
@@ -91,9 +94,10 @@ pub(super) async fn merge(tx: &mut AnyConnection, lesson: Lesson<'_>) -> Result<
         let learnt = example.labels.iter().filter(|(task, _)| trained.contains(task.as_str()));
         for (task, label) in learnt {
             let place = *places.entry(&example.text).or_insert_with(|| {
-                texts.push(&example.text);
+                texts.push(Text { text: &example.text, weight: None });
                 texts.len() - 1
             });
+            texts[place].weight = example.weight;
             labels.insert((place, task), label);
         }
     }
@@ -171,9 +175,17 @@ async fn check_labels(tx: &mut AnyConnection, labels: &Labels<'_>) -> Result<(),
     Ok(())
 }
 
+/// A text to remember.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    text: &'a str,
+    /// As [`Example::weight`].
+    weight: Option<f64>,
+}
+
 /// Gives the id of each text, new or known. Ids cannot clash, as only one job runs and only its
 /// end comes here.
-async fn insert_texts(tx: &mut AnyConnection, texts: &[&str]) -> Result<Vec<i64>, StoreError> {
+async fn insert_texts(tx: &mut AnyConnection, texts: &[Text<'_>]) -> Result<Vec<i64>, StoreError> {
     const OPERATION: &str = "remember texts";
     let now = now();
     let mut next: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) + 1 FROM examples")
@@ -182,19 +194,24 @@ async fn insert_texts(tx: &mut AnyConnection, texts: &[&str]) -> Result<Vec<i64>
         .during(OPERATION)?;
     let mut ids = Vec::with_capacity(texts.len());
     for chunk in texts.chunks(ROWS_PER_STATEMENT) {
-        let hashes: Vec<_> = chunk.iter().map(|text| TextHash::of(text).to_string()).collect();
+        let hashes: Vec<_> = chunk.iter().map(|it| TextHash::of(it.text).to_string()).collect();
         let known = known_texts(tx, &hashes).await?;
         let mut new = Vec::new();
-        for (text, hash) in chunk.iter().zip(&hashes) {
+        for (&Text { text, weight }, hash) in chunk.iter().zip(&hashes) {
             let Some(known) = known.get(hash) else {
-                new.push((next, hash, *text));
+                new.push((next, hash, text, weight));
                 ids.push(next);
                 next += 1;
                 continue;
             };
             if !known.has_text {
                 let update = sqlx::query("UPDATE examples SET text = $2 WHERE id = $1");
-                let update = update.bind(known.id).bind(*text).execute(&mut *tx).await;
+                let update = update.bind(known.id).bind(text).execute(&mut *tx).await;
+                update.during(OPERATION)?;
+            }
+            if known.weight != weight {
+                let update = sqlx::query("UPDATE examples SET weight = $2 WHERE id = $1");
+                let update = update.bind(known.id).bind(weight).execute(&mut *tx).await;
                 update.during(OPERATION)?;
             }
             ids.push(known.id);
@@ -204,12 +221,12 @@ async fn insert_texts(tx: &mut AnyConnection, texts: &[&str]) -> Result<Vec<i64>
             continue;
         }
         let sql = format!(
-            "INSERT INTO examples (id, sha256, text, added_at) VALUES {}",
-            placeholders(new.len(), 4),
+            "INSERT INTO examples (id, sha256, text, added_at, weight) VALUES {}",
+            placeholders(new.len(), 5),
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (id, hash, text) in new {
-            query = query.bind(id).bind(hash).bind(text).bind(now);
+        for (id, hash, text, weight) in new {
+            query = query.bind(id).bind(hash).bind(text).bind(now).bind(weight);
         }
         query.execute(&mut *tx).await.during(OPERATION)?;
     }
@@ -234,6 +251,7 @@ async fn teach_again(tx: &mut AnyConnection, ids: Vec<i64>, now: i64) -> Result<
 struct KnownText {
     id: i64,
     has_text: bool,
+    weight: Option<f64>,
 }
 
 /// Those texts that are known, by their hashes.
@@ -243,7 +261,7 @@ async fn known_texts(
 ) -> Result<HashMap<String, KnownText>, StoreError> {
     const OPERATION: &str = "look up texts";
     let sql = format!(
-        "SELECT sha256, id, CAST(CASE WHEN text IS NULL THEN 0 ELSE 1 END AS BIGINT) AS has_text
+        "SELECT sha256, id, weight, CAST(CASE WHEN text IS NULL THEN 0 ELSE 1 END AS BIGINT) AS has_text
          FROM examples WHERE sha256 IN {}",
         placeholders(1, hashes.len())
     );
@@ -254,7 +272,8 @@ async fn known_texts(
     let rows = query.fetch_all(tx).await.during(OPERATION)?;
     let known = |row: &sqlx::any::AnyRow| {
         let has_text: i64 = row.try_get("has_text")?;
-        Ok((row.try_get("sha256")?, KnownText { id: row.try_get("id")?, has_text: has_text == 1 }))
+        let (id, weight) = (row.try_get("id")?, row.try_get("weight")?);
+        Ok((row.try_get("sha256")?, KnownText { id, has_text: has_text == 1, weight }))
     };
     rows.iter().map(known).collect::<Result<_, sqlx::Error>>().during(OPERATION)
 }
@@ -341,6 +360,21 @@ mod tests {
                 example("b", &[("topic", "Finance")]),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn the_latest_weight_of_a_text_counts() {
+        let (_folder, store) = store_with_tasks().await;
+        let weighted = |text, weight| Example { weight, ..example(text, &[("topic", "Finance")]) };
+        let first = [weighted("a", Some(2.5)), weighted("b", None), weighted("c", Some(0.5))];
+        let job = start(&store, &spec(), &first).await;
+        assert_eq!(store.job_examples(&job.id).await.unwrap(), first);
+        finish(&store, &job.id, vec![]).await.unwrap();
+        assert_eq!(memory(&store, &["topic"]).await, first);
+        let second = [weighted("a", None), weighted("b", Some(4.0)), weighted("b", Some(3.0))];
+        learn(&store, &spec(), &second).await;
+        let expected = [weighted("a", None), weighted("b", Some(3.0)), weighted("c", Some(0.5))];
+        assert_eq!(memory(&store, &["topic"]).await, expected);
     }
 
     #[tokio::test]

@@ -233,13 +233,14 @@ async fn insert_examples(
     let mut position = 0_i64;
     for chunk in examples.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
-            "INSERT INTO job_examples (job, position, text, labels) VALUES {}",
-            placeholders(chunk.len(), 4),
+            "INSERT INTO job_examples (job, position, text, labels, weight) VALUES {}",
+            placeholders(chunk.len(), 5),
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for example in chunk {
             let labels = serde_json::to_string(&example.labels).expect("strings always make JSON");
             query = query.bind(job).bind(position).bind(&example.text).bind(labels);
+            query = query.bind(example.weight);
             position += 1;
         }
         query.execute(&mut *tx).await.during("store the examples of a job")?;

@@ -7,13 +7,15 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use thiserror::Error;
 
-pub use split::Split;
+pub use split::{SHARE, Split};
 
 /// Embeddings, one a row, and for each task the class of each row that carries a label for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// rows × width, row-major.
     embeddings: Array2<f32>,
+    /// How much each row counts in a fit.
+    weights: Vec<f64>,
     columns: Vec<Column>,
 }
 
@@ -23,6 +25,8 @@ struct Column {
     task: String,
     /// Labels that the task has, whether or not they occur.
     classes: usize,
+    /// How much the rows of each class count, times their own weight.
+    class_weights: Vec<f64>,
     /// One entry a row: an index below `classes`, or `None` where the row carries no label.
     values: Vec<Option<usize>>,
 }
@@ -40,6 +44,12 @@ pub enum DatasetError {
     Class { task: String, row: usize, class: usize, classes: usize },
     #[error("task {0:?} occurs twice in the data set")]
     DuplicateTask(String),
+    #[error("there are weights for {found} rows, but there are {expected} embeddings")]
+    Weights { found: usize, expected: usize },
+    #[error("the weight of row {row} is {weight}; only finite numbers greater than 0 are allowed")]
+    Weight { row: usize, weight: f64 },
+    #[error("there are texts for {found} rows, but there are {expected} embeddings")]
+    Texts { found: usize, expected: usize },
     #[error("the validation share is {0}, but it must be at least 0 and below 1")]
     Share(f64),
 }
@@ -55,8 +65,44 @@ impl Dataset {
         {
             return Err(DatasetError::NotFinite { row, value });
         }
+        let weights = vec![1.0; embeddings.nrows()];
         let embeddings = embeddings.as_standard_layout().into_owned();
-        Ok(Self { embeddings, columns: Vec::new() })
+        Ok(Self { embeddings, weights, columns: Vec::new() })
+    }
+
+    /// Lets each row count as often in a fit as `weights` says; without this, each counts once.
+    ///
+    /// # Errors
+    /// Too many or too few weights, or one that is not a finite number greater than 0.
+    pub fn with_weights(mut self, weights: Vec<f64>) -> Result<Self, DatasetError> {
+        if weights.len() != self.rows() {
+            return Err(DatasetError::Weights { found: weights.len(), expected: self.rows() });
+        }
+        let invalid = |weight: &f64| !(*weight > 0.0 && weight.is_finite());
+        if let Some(row) = weights.iter().position(invalid) {
+            return Err(DatasetError::Weight { row, weight: weights[row] });
+        }
+        self.weights = weights;
+        Ok(self)
+    }
+
+    /// Lets all classes of a task count alike: each by rows / (classes · rows of the class), where
+    /// rows count by their weights and only classes that occur are counted. This is scikit-learn's
+    /// [`class_weight="balanced"`](https://scikit-learn.org/stable/modules/generated/sklearn.utils.class_weight.compute_class_weight.html).
+    pub fn balanced(mut self) -> Self {
+        for column in &mut self.columns {
+            let mut totals = vec![0.0; column.classes];
+            for (value, weight) in column.values.iter().zip(&self.weights) {
+                if let Some(class) = *value {
+                    totals[class] += weight;
+                }
+            }
+            let classes = totals.iter().filter(|&&total| total > 0.0).count() as f64;
+            let all: f64 = totals.iter().sum();
+            let balance = |total| if total > 0.0 { all / (classes * total) } else { 1.0 };
+            column.class_weights = totals.into_iter().map(balance).collect();
+        }
+        self
     }
 
     /// Adds a task with `classes` labels. `values` has an entry for each row: the index of its
@@ -82,7 +128,8 @@ impl Dataset {
             let class = values[row].expect("only a class can be out of range");
             return Err(DatasetError::Class { task, row, class, classes });
         }
-        self.columns.push(Column { task, classes, values });
+        let class_weights = vec![1.0; classes];
+        self.columns.push(Column { task, classes, class_weights, values });
         Ok(self)
     }
 
@@ -120,18 +167,28 @@ impl Dataset {
         task: usize,
         rows: impl IntoIterator<Item = usize>,
     ) -> Labelled<'_> {
-        let values = &self.columns[task].values;
-        let (rows, classes) = rows.into_iter().filter_map(|row| Some((row, values[row]?))).unzip();
-        Labelled { embeddings: self.embeddings.view(), rows, classes }
+        let Column { values, class_weights, .. } = &self.columns[task];
+        let (rows, classes): (Vec<_>, Vec<_>) =
+            rows.into_iter().filter_map(|row| Some((row, values[row]?))).unzip();
+        let weight = |(&row, &class): (&usize, &usize)| self.weights[row] * class_weights[class];
+        let weights = rows.iter().zip(&classes).map(weight).collect();
+        Labelled { embeddings: self.embeddings.view(), rows, classes, weights }
     }
 
     /// The given rows, in the order given.
-    fn select(&self, rows: &[usize]) -> Self {
+    ///
+    /// # Panics
+    /// If a row is out of range.
+    pub fn select(&self, rows: &[usize]) -> Self {
         let columns = self.columns.iter().map(|column| Column {
             values: rows.iter().map(|&row| column.values[row]).collect(),
             ..column.clone()
         });
-        Self { embeddings: self.embeddings.select(Axis(0), rows), columns: columns.collect() }
+        Self {
+            embeddings: self.embeddings.select(Axis(0), rows),
+            weights: rows.iter().map(|&row| self.weights[row]).collect(),
+            columns: columns.collect(),
+        }
     }
 }
 
@@ -142,6 +199,8 @@ pub struct Labelled<'a> {
     rows: Vec<usize>,
     /// One a row.
     classes: Vec<usize>,
+    /// One a row.
+    weights: Vec<f64>,
 }
 
 impl Labelled<'_> {
@@ -160,9 +219,28 @@ impl Labelled<'_> {
         self.embeddings.ncols()
     }
 
+    /// The rows' positions in the data set.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// The mean square of the embeddings' length. 0 without rows.
+    pub fn mean_square(&self) -> f64 {
+        let mut sum = 0.0;
+        self.for_each_block(|_, embeddings| {
+            sum += embeddings.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        });
+        sum / self.len().max(1) as f64
+    }
+
     /// The class of each row.
     pub fn classes(&self) -> &[usize] {
         &self.classes
+    }
+
+    /// How much each row counts in a fit: its weight times that of its class.
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
     }
 
     /// Calls `visit` with the embeddings block by block: positions among these rows, and the
@@ -211,6 +289,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_count_by_their_weight_and_that_of_their_class() {
+        let classes = [0, 0, 0, 1, 2].map(Some).to_vec();
+        let data = numbered(5).with_weights(vec![1.0, 2.0, 1.0, 1.0, 4.0]).unwrap();
+        let data = data.with_task("topic", 4, classes).unwrap();
+        assert_eq!(data.labelled(0).weights(), [1.0, 2.0, 1.0, 1.0, 4.0]);
+        // 9 in all, three classes that occur, of 4, 1 and 4.
+        let balanced = data.balanced();
+        let expected = [0.75, 1.5, 0.75, 3.0, 3.0];
+        for (found, expected) in balanced.labelled(0).weights().iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+        }
+        assert_eq!(balanced.select(&[3, 1]).labelled(0).weights().len(), 2);
+        assert!((balanced.select(&[3, 1]).labelled(0).weights()[0] - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused_with_the_reason() {
         let reason = |found: Result<Dataset, DatasetError>| found.unwrap_err().to_string();
         assert_eq!(
@@ -224,6 +318,14 @@ mod tests {
         assert_eq!(
             reason(numbered(2).with_task("topic", 2, vec![None, Some(2)])),
             "row 1 has class 2 of task \"topic\", but it has 2 classes, counted from 0"
+        );
+        assert_eq!(
+            reason(numbered(2).with_weights(vec![1.0])),
+            "there are weights for 1 rows, but there are 2 embeddings"
+        );
+        assert_eq!(
+            reason(numbered(2).with_weights(vec![1.0, 0.0])),
+            "the weight of row 1 is 0; only finite numbers greater than 0 are allowed"
         );
         let twice = numbered(1).with_task("topic", 2, vec![None]).unwrap();
         assert_eq!(

@@ -5,16 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::training::dataset::SHARE;
 use crate::training::result::{JobResult, Promote};
+use crate::training::selection::Strength;
 use crate::training::solver::Solver;
 use crate::training::verdict::DEFAULT_MARGIN;
 
 /// A text with a label for one or more tasks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     pub text: String,
     /// Task name to label.
     pub labels: BTreeMap<String, String>,
+    /// How often the example counts in a fit: a finite number greater than 0. `None` stands for 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub weight: Option<f64>,
 }
 
 /// A validated training request, without its examples.
@@ -28,9 +33,18 @@ pub struct JobSpec {
     pub frozen: BTreeSet<String>,
     pub mode: Mode,
     pub solver: Solver,
-    /// Share of the examples held out from the fit and scored after each epoch, in `[0, 1)`.
-    pub validation: f64,
-    /// Seeds initial weights, the split and the order of mini-batches.
+    #[serde(default)]
+    pub l2: Strength,
+    #[serde(default)]
+    pub class_weight: Option<ClassWeight>,
+    /// Whether the heads' probabilities are calibrated.
+    #[serde(default)]
+    pub calibrate: bool,
+    /// Share of the examples held out from the fit and scored after each epoch, in `[0, 1)`; by
+    /// default [as many as say something](crate::training::dataset::Dataset::choose_held_out).
+    #[serde(default)]
+    pub validation: Option<f64>,
+    /// Seeds initial weights, the folds of a cross-validation and the order of mini-batches.
     pub seed: u64,
     /// When what the job makes goes live.
     #[serde(default)]
@@ -40,8 +54,25 @@ pub struct JobSpec {
     pub margin: f64,
 }
 
+impl JobSpec {
+    /// The share to hold out, or `None` for as much as says something. A patience needs rows to be
+    /// impatient about.
+    pub fn validation_share(&self) -> Option<f64> {
+        let patient = matches!(self.solver, Solver::Adam { patience: Some(_), .. });
+        self.validation.or(patient.then_some(SHARE))
+    }
+}
+
 fn default_margin() -> f64 {
     DEFAULT_MARGIN
+}
+
+/// How much the examples of a class count, beside their own weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeight {
+    /// All classes alike, however many examples they have.
+    Balanced,
 }
 
 /// What happens to the examples of earlier jobs.

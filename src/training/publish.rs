@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::heads::HeadVersion;
 use crate::heads::head::Head;
 use crate::heads::live::{LiveHeads, LiveTask};
 use crate::store::{NewVersion, Outcome, Store, StoreError};
+use crate::training::background::compute;
 use crate::training::job::{Job, JobState};
 use crate::training::result::{JobResult, Promote, TaskResult};
 use crate::training::run::{Fitted, Trained};
@@ -40,13 +43,16 @@ pub(super) async fn publish(
         let champion_version = champion.map(|live| live.version.version);
         let mismatched = snapshot.get(name).and_then(|live| live.mismatched);
         outcome.champions.insert(name.clone(), champion_version.or(mismatched));
-        tasks.insert(name.clone(), TaskResult { version: None, live, champion_version, verdict });
+        let evaluation = Some(trained.evaluation.clone());
+        let result = TaskResult { version: None, live, champion_version, verdict, evaluation };
+        tasks.insert(name.clone(), result);
         outcome.versions.push(new_version(trained, live));
     }
     let went_live = outcome.versions.iter().any(|version| version.goes_live);
     let rejected = !outcome.rejected.is_empty() && !went_live;
     outcome.reason = rejected.then(|| reason(&outcome.rejected, &tasks));
-    outcome.result = Some(JobResult { texts: fitted.texts, seconds: fitted.seconds, tasks });
+    outcome.result =
+        Some(JobResult { texts: fitted.texts, rows: fitted.rows, seconds: fitted.seconds, tasks });
     let stored = store.finish(&job.id, outcome).await?;
     let live = stored.into_iter().zip(&fitted.heads).filter(|(info, _)| info.live);
     let live = live.map(|(info, it)| HeadVersion::published(info, it.head.clone()));
@@ -69,10 +75,8 @@ async fn verdict(
     let (challenger, margin) = (trained.challenger().clone(), job.spec.margin);
     let place = held_out.tasks().position(|task| task == trained.task.name);
     let place = place.expect("a head is fit on a task of the data");
-    // Large products: nothing for the async runtime.
-    let judging = tokio::task::spawn_blocking(move || {
-        judge(&challenger, Some(&champion), &held_out.labelled(place), margin)
-    });
+    let judging =
+        compute(move || judge(&challenger, Some(&champion), &held_out.labelled(place), margin));
     Ok(judging.await.expect("heads of one task and encoder fit the same rows"))
 }
 
@@ -92,7 +96,7 @@ fn new_version(trained: &Trained, goes_live: bool) -> NewVersion {
         parent: trained.parent,
         weights: trained.head.to_bytes(),
         twin: trained.twin.as_ref().map(Head::to_bytes),
-        evaluation: trained.evaluation.clone(),
+        evaluation: Some(json!(trained.evaluation)),
         goes_live,
     }
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::training::evaluation::Evaluation;
 use crate::training::verdict::Verdict;
 
 /// What came of a job that ran to its end, and what it took.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobResult {
     pub texts: TextCounts,
+    #[serde(default)]
+    pub rows: RowCounts,
     pub seconds: Seconds,
     /// Trained tasks; frozen ones are left out.
     pub tasks: BTreeMap<String, TaskResult>,
@@ -24,6 +27,17 @@ pub struct TextCounts {
     pub found: usize,
 }
 
+/// What became of a job's examples and of those that were kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// Distinct texts that the job trained on, earlier examples included.
+    pub distinct: usize,
+    /// Examples of the job whose text was there already, in the job or among earlier examples.
+    pub merged: usize,
+    /// Labels of earlier examples that the job replaced with others.
+    pub corrected: usize,
+}
+
 /// Wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
@@ -33,7 +47,7 @@ pub struct Seconds {
 }
 
 /// What came of one task.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskResult {
     /// The version that was stored; its number is given when it is.
     pub version: Option<i64>,
@@ -43,6 +57,9 @@ pub struct TaskResult {
     pub champion_version: Option<i64>,
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// How good the new version is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub evaluation: Option<Evaluation>,
 }
 
 /// When a version that a job made goes live.

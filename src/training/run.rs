@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::Array2;
-use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,13 +18,15 @@ use crate::heads::live::{LiveTask, Snapshot};
 use crate::heads::{HeadVersion, InitialSeed, Task};
 use crate::metrics::{Metrics, TaskLabel};
 use crate::store::{Store, StoreError};
-use crate::training::dataset::{Dataset, Split};
-use crate::training::evaluation::evaluate;
-use crate::training::job::{EpochReport, Job, JobSpec, Mode, Scores};
+use crate::training::background::compute;
+use crate::training::dataset::Dataset;
+use crate::training::evaluation::Evaluation;
+use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode};
+use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
 use crate::training::progress::{Meter, Phase};
-use crate::training::result::{Seconds, TextCounts};
+use crate::training::result::{RowCounts, Seconds, TextCounts};
 use crate::training::run::rows::Rows;
-use crate::training::solver::{FitError, Start, fit};
+use crate::training::solver::FitError;
 
 /// Epoch reports that may wait to be recorded before the solver waits for the store.
 const REPORTS: usize = 64;
@@ -46,6 +47,7 @@ pub(super) struct Fitted {
     /// Rows that no twin was fit on.
     pub held_out: Option<Arc<Dataset>>,
     pub texts: TextCounts,
+    pub rows: RowCounts,
     pub seconds: Seconds,
 }
 
@@ -58,10 +60,9 @@ pub(super) struct Trained {
     /// The version that the fit started from.
     pub parent: Option<i64>,
     pub head: Head,
-    /// The head without the held-out rows, where `head` was fit on these as well.
+    /// Made in the same way without the held-out rows, where there are any.
     pub twin: Option<Head>,
-    /// How the twin does on the held-out rows, for the version's record.
-    pub evaluation: Option<Value>,
+    pub evaluation: Evaluation,
 }
 
 impl Trained {
@@ -88,31 +89,29 @@ impl Run<'_> {
         let rows = self.gather(job).await?;
         self.progress.enter(&job.id, Phase::Embedding, rows.hashes.len());
         let embedded = self.embed(&rows, cancel).await?;
-        let clock = Instant::now();
+        let (clock, counts) = (Instant::now(), rows.counts());
         let start = self.starts(&tasks, &job.spec);
         let (labels, spec) =
             (tasks.iter().map(|live| live.task.clone()).collect(), job.spec.clone());
         // Copies of large arrays: nothing for the async runtime.
-        let splitting =
-            tokio::task::spawn_blocking(move || split(labels, &rows, embedded.values, &spec));
-        let split = splitting.await.map_err(failed)?.map_err(RunError::Failed)?;
-        let held_out = split.validation.clone().map(Arc::new);
-        let heads = self.fit(job, split, start, cancel).await?;
+        let prepared = compute(move || prepare(labels, &rows, embedded.values, &spec)).await;
+        let prepared = prepared.map_err(failed)?.map_err(RunError::Failed)?;
+        let Learning { heads, held_out } = self.learn(job, prepared, start, cancel).await?;
         let seconds =
             Seconds { embedding: embedded.seconds, fitting: clock.elapsed().as_secs_f64() };
-        let scores = scores(&heads, held_out.clone()).await?;
-        let trained = |((live, head), scores): ((&&LiveTask, Head), Option<Scores>)| Trained {
+        let trained = |(live, learnt): (&&LiveTask, Learnt)| Trained {
             task: live.task.clone(),
             encoder: self.encoder.info().fingerprint.clone(),
             parent: parent(live, &job.spec),
-            head,
-            twin: None,
-            evaluation: scores.map(|scores| json!(scores)),
+            head: learnt.head,
+            twin: learnt.twin,
+            evaluation: learnt.evaluation,
         };
-        let fitted = tasks.iter().zip(heads).zip(scores);
-        let unfrozen = fitted.filter(|((live, _), _)| !job.spec.frozen.contains(&live.task.name));
+        let learnt = tasks.iter().zip(heads);
+        let unfrozen = learnt.filter(|(live, _)| !job.spec.frozen.contains(&live.task.name));
         let heads = unfrozen.map(trained).collect();
-        Ok(Fitted { heads, held_out, texts: embedded.counts, seconds })
+        let held_out = held_out.map(Arc::new);
+        Ok(Fitted { heads, held_out, texts: embedded.counts, rows: counts, seconds })
     }
 
     /// The job's tasks as they are now, in the order of their names.
@@ -143,28 +142,36 @@ impl Run<'_> {
         tasks.iter().map(start).collect()
     }
 
-    /// Fits on a thread of its own, and records each epoch as it comes.
-    async fn fit(
+    /// Learns on a thread of its own, and records each epoch as it comes.
+    async fn learn(
         &self,
         job: &Job,
-        split: Split,
+        (data, held_out): Prepared,
         start: Vec<Start>,
         cancel: &CancellationToken,
-    ) -> Result<Vec<Head>, RunError> {
+    ) -> Result<Learning, RunError> {
         self.progress.enter(&job.id, Phase::Fitting, job.spec.solver.epochs() as usize);
         let (sender, mut reports) = mpsc::channel(REPORTS);
-        let (solver, seed) = (job.spec.solver.clone(), job.spec.seed);
+        let plan = Plan {
+            solver: job.spec.solver.clone(),
+            l2: job.spec.l2,
+            calibrate: job.spec.calibrate,
+            seed: job.spec.seed,
+        };
         let cancelled = cancel.clone();
-        let fitting = tokio::task::spawn_blocking(move || {
-            let mut on_epoch = |report: EpochReport| {
+        let fitting = compute(move || {
+            let mut on_step = |step| {
                 // Nobody listens any more when the store refused a report: the job fails then.
-                let heard = sender.blocking_send(report).is_ok();
+                let heard = match step {
+                    Step::Epoch(report) => sender.blocking_send(report).is_ok(),
+                    Step::CrossValidation | Step::Refit => !sender.is_closed(),
+                };
                 match heard && !cancelled.is_cancelled() {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
             };
-            fit(&solver, &split, start, seed, &mut on_epoch)
+            learn(&plan, data, &held_out, start, &mut on_step)
         });
         let mut recorded = Ok(());
         let mut batch = Vec::with_capacity(REPORTS);
@@ -175,10 +182,10 @@ impl Run<'_> {
         let fitted = fitting.await;
         recorded?;
         match fitted {
-            Ok(Ok(heads)) if !cancel.is_cancelled() => Ok(heads),
+            Ok(Ok(learnt)) if !cancel.is_cancelled() => Ok(learnt),
             Ok(Ok(_) | Err(FitError::Cancelled { .. })) => Err(RunError::Cancelled),
             Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(RunError::Failed("the solver panicked; see the server's log".to_owned())),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -195,13 +202,30 @@ impl Run<'_> {
     }
 }
 
-fn split(
+/// The rows to learn from, and which of them to hold out.
+type Prepared = (Dataset, Vec<bool>);
+
+fn prepare(
     tasks: Vec<Task>,
     rows: &Rows,
     embeddings: Array2<f32>,
     spec: &JobSpec,
-) -> Result<Split, String> {
-    let mut dataset = Dataset::new(embeddings).map_err(|error| error.to_string())?;
+) -> Result<Prepared, String> {
+    let dataset = label(tasks, rows, embeddings)?;
+    let held_out = dataset
+        .choose_held_out(spec.validation_share(), &rows.hashes)
+        .map_err(|error| error.to_string())?;
+    let dataset = match spec.class_weight {
+        Some(ClassWeight::Balanced) => dataset.balanced(),
+        None => dataset,
+    };
+    Ok((dataset, held_out))
+}
+
+fn label(tasks: Vec<Task>, rows: &Rows, embeddings: Array2<f32>) -> Result<Dataset, String> {
+    let mut dataset = Dataset::new(embeddings)
+        .and_then(|dataset| dataset.with_weights(rows.weights.clone()))
+        .map_err(|error| error.to_string())?;
     for task in tasks {
         let class = |labels: &BTreeMap<String, String>| match labels.get(&task.name) {
             None => Ok(None),
@@ -215,22 +239,7 @@ fn split(
             .with_task(&task.name, task.labels.len(), classes)
             .map_err(|error| error.to_string())?;
     }
-    dataset.split(spec.validation, spec.seed).map_err(|error| error.to_string())
-}
-
-/// The scores of each head on the held-out rows.
-async fn scores(
-    heads: &[Head],
-    held_out: Option<Arc<Dataset>>,
-) -> Result<Vec<Option<Scores>>, RunError> {
-    let Some(held_out) = held_out else { return Ok(vec![None; heads.len()]) };
-    let heads = heads.to_vec();
-    let scores = move || {
-        let heads = heads.iter().enumerate();
-        heads.map(|(place, head)| evaluate(head, &held_out.labelled(place))).collect()
-    };
-    // Large products: nothing for the async runtime.
-    tokio::task::spawn_blocking(scores).await.map_err(failed)
+    Ok(dataset)
 }
 
 /// The version that the fit starts from.

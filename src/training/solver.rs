@@ -1,10 +1,13 @@
 //! Fits heads to embeddings. Pure and seeded: the same input gives the same bits on the same machine.
 
 mod adam;
+mod early_stopping;
 mod lbfgs;
 mod line_search;
 mod objective;
+mod path;
 mod preconditioner;
+mod softmax;
 
 use std::ops::ControlFlow;
 
@@ -12,7 +15,10 @@ use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::path::Path;
+
 use self::adam::Adam;
+use self::early_stopping::EarlyStopping;
 use self::lbfgs::Lbfgs;
 use crate::heads::head::Head;
 use crate::training::dataset::{Dataset, Split};
@@ -26,16 +32,24 @@ use crate::training::job::{EpochReport, Scores, TaskReport};
 /// the training rows that carry a label for the task. Times `rows`, that is the sum of the
 /// cross-entropies plus `l2 / 2` times the squared norm, so `l2` is the inverse of scikit-learn's
 /// `C` for a multinomial `LogisticRegression`. (Its special form for two classes penalises half
-/// as much: there `C` is 2 / `l2`.)
+/// as much: there `C` is 2 / `l2`.) Rows that have weights count by these, in both terms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Solver {
     /// Full-batch quasi-Newton. An epoch is one iteration of each task that has not converged; the
     /// fit ends early when all have.
-    Lbfgs { l2: f64, epochs: u32 },
+    Lbfgs { epochs: u32 },
     /// Mini-batch Adam, with the loss summed over tasks. Batches are drawn anew each epoch; a batch
     /// that holds all rows keeps their order.
-    Adam { learning_rate: f64, epochs: u32, batch_size: usize, l2: f64 },
+    Adam {
+        learning_rate: f64,
+        epochs: u32,
+        batch_size: usize,
+        /// A task stops when its validation loss has not fallen for so many epochs, and goes back
+        /// to its best. Without validation rows, it goes on to the end.
+        #[serde(default)]
+        patience: Option<u32>,
+    },
 }
 
 /// A setting of a solver that is out of range.
@@ -47,13 +61,21 @@ pub struct InvalidSetting {
     pub allowed: &'static str,
 }
 
-/// The head of a task before the fit, and its part in it.
+/// A task's part in a fit.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Start {
-    /// The fit starts from these weights.
-    Train(Head),
+pub enum Part {
+    /// The fit starts from this head. `l2` is the strength of the penalty, as in [`Solver`].
+    Train { head: Head, l2: f64 },
     /// The head stays as it is, bit for bit, and is only evaluated.
     Freeze(Head),
+}
+
+/// What a fit made of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    pub head: Head,
+    /// The epoch that the head is from.
+    pub epoch: u32,
 }
 
 /// Why a fit gave no heads.
@@ -95,9 +117,9 @@ pub enum FitError {
 const GREATEST_WEIGHT: f64 = 16_777_216.0;
 
 impl Default for Solver {
-    /// L-BFGS to convergence, with the regularisation of scikit-learn's `C = 10`.
+    /// L-BFGS to convergence.
     fn default() -> Self {
-        Self::Lbfgs { l2: 0.1, epochs: 100 }
+        Self::Lbfgs { epochs: 100 }
     }
 }
 
@@ -107,17 +129,15 @@ impl Solver {
     /// # Errors
     /// The first setting that is not.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
-        let (l2, batch_size, learning_rate) = match *self {
-            Self::Lbfgs { l2, .. } => (l2, 1, 1.0),
-            Self::Adam { learning_rate, batch_size, l2, .. } => (l2, batch_size, learning_rate),
-        };
-        let check = |setting, value, valid: bool, allowed| match valid {
-            true => Ok(()),
-            false => Err(InvalidSetting { setting, value, allowed }),
+        let (learning_rate, batch_size, patience) = match *self {
+            Self::Lbfgs { .. } => (1.0, 1, None),
+            Self::Adam { learning_rate, batch_size, patience, .. } => {
+                (learning_rate, batch_size, patience)
+            }
         };
         check("epochs", self.epochs().into(), self.epochs() > 0, "at least 1")?;
-        check("l2", l2, (0.0..=1e12).contains(&l2), "at least 0 and at most 1e12")?;
         check("batch_size", batch_size as f64, batch_size > 0, "at least 1")?;
+        check("patience", 0.0, patience != Some(0), "at least 1")?;
         let positive = learning_rate > 0.0 && learning_rate.is_finite();
         check("learning_rate", learning_rate, positive, "a finite number greater than 0")
     }
@@ -129,8 +149,25 @@ impl Solver {
     }
 }
 
+/// Checks the strength of a penalty.
+///
+/// # Errors
+/// One that is out of range.
+pub fn check_l2(l2: f64) -> Result<(), InvalidSetting> {
+    check("l2", l2, (0.0..=1e12).contains(&l2), "at least 0 and at most 1e12")
+}
+
+fn check(
+    setting: &'static str,
+    value: f64,
+    valid: bool,
+    allowed: &'static str,
+) -> Result<(), InvalidSetting> {
+    if valid { Ok(()) } else { Err(InvalidSetting { setting, value, allowed }) }
+}
+
 /// Fits the heads of all tasks that are not frozen on `data.train` and gives all heads back, in
-/// the order of the data set's tasks, as `start` is. After each epoch `on_epoch` is told where all
+/// the order of the data set's tasks, as `parts` is. After each epoch `on_epoch` is told where all
 /// tasks stand, frozen ones too, and may stop the fit. If all tasks are frozen, it gets a single
 /// report, with epoch 0. `seed` draws Adam's batches.
 ///
@@ -140,19 +177,16 @@ impl Solver {
 pub fn fit(
     solver: &Solver,
     data: &Split,
-    start: Vec<Start>,
+    parts: Vec<Part>,
     seed: u64,
     on_epoch: &mut dyn FnMut(EpochReport) -> ControlFlow<()>,
-) -> Result<Vec<Head>, FitError> {
+) -> Result<Vec<Fitted>, FitError> {
     solver.validate()?;
-    let expected = data.train.tasks().len();
-    if start.len() != expected {
-        return Err(FitError::Heads { found: start.len(), expected });
-    }
-    let mut participants = start
+    check_parts(&data.train, &parts)?;
+    let mut participants = parts
         .into_iter()
         .enumerate()
-        .map(|(task, start)| Participant::new(solver, data, task, start, seed))
+        .map(|(task, part)| Participant::new(solver, data, task, part, seed))
         .collect::<Result<Vec<_>, _>>()?;
 
     let trains = participants.iter().any(|participant| participant.fitter.is_some());
@@ -168,7 +202,34 @@ pub fn fit(
             break;
         }
     }
-    Ok(participants.into_iter().map(|participant| participant.head).collect())
+    Ok(participants.into_iter().map(Participant::into_fitted).collect())
+}
+
+/// Checks that there is a part for each task of `data`, that its head fits the data, and that a task
+/// that is not frozen can be learnt from it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_parts(data: &Dataset, parts: &[Part]) -> Result<(), FitError> {
+    let expected = data.tasks().len();
+    if parts.len() != expected {
+        return Err(FitError::Heads { found: parts.len(), expected });
+    }
+    for (task, (name, part)) in data.tasks().zip(parts).enumerate() {
+        let (Part::Train { head, .. } | Part::Freeze(head)) = part;
+        check_shape(name, head, data, task)?;
+        let rows = data.labelled(task);
+        let Some(&class) = rows.classes().first() else {
+            return Err(FitError::NoExamples(name.to_owned()));
+        };
+        let Part::Train { l2, .. } = part else { continue };
+        check_l2(*l2)?;
+        if rows.classes().iter().all(|&other| other == class) {
+            let label = head.labels()[class].clone();
+            return Err(FitError::SingleClass { task: name.into(), label, rows: rows.len() });
+        }
+    }
+    Ok(())
 }
 
 /// A solver at work on one task.
@@ -192,9 +253,12 @@ struct Participant<'a> {
     task: usize,
     data: &'a Split,
     head: Head,
+    /// The epoch that the head is from.
+    epoch: u32,
     report: TaskReport,
     /// `None` for a frozen task.
     fitter: Option<Box<dyn Fitter + 'a>>,
+    stopping: Option<EarlyStopping>,
 }
 
 impl<'a> Participant<'a> {
@@ -202,50 +266,50 @@ impl<'a> Participant<'a> {
         solver: &Solver,
         data: &'a Split,
         task: usize,
-        start: Start,
+        part: Part,
         seed: u64,
     ) -> Result<Self, FitError> {
-        let name = data.train.tasks().nth(task).expect("there is a start for each task");
-        let (head, trained) = match start {
-            Start::Train(head) => (head, true),
-            Start::Freeze(head) => (head, false),
+        let name = data.train.tasks().nth(task).expect("there is a part for each task");
+        let (head, l2) = match part {
+            Part::Train { head, l2 } => (head, Some(l2)),
+            Part::Freeze(head) => (head, None),
         };
-        check_shape(name, &head, &data.train, task)?;
         let rows = data.train.labelled(task);
         let scores = evaluate(&head, &rows);
         let train = scores.ok_or_else(|| FitError::NoExamples(name.to_owned()))?;
         let validation = validate(&head, data, task);
-        let fitter: Option<Box<dyn Fitter + 'a>> = if trained {
-            let classes = rows.classes();
-            if classes.iter().all(|&class| class == classes[0]) {
-                let label = head.labels()[classes[0]].clone();
-                return Err(FitError::SingleClass { task: name.into(), label, rows: rows.len() });
-            }
-            Some(match *solver {
-                Solver::Lbfgs { l2, .. } => Box::new(Lbfgs::new(rows, &head, l2)),
-                Solver::Adam { learning_rate, batch_size, l2, .. } => {
+        let fitter = l2.map(|l2| -> Box<dyn Fitter + 'a> {
+            match *solver {
+                Solver::Lbfgs { .. } => Box::new(Lbfgs::new(rows, &head, l2)),
+                Solver::Adam { learning_rate, batch_size, .. } => {
                     let settings = adam::Settings { learning_rate, batch_size, l2, seed };
                     Box::new(Adam::new(&data.train, task, &head, settings))
                 }
-            })
-        } else {
-            None
+            }
+        });
+        let stopping = match *solver {
+            Solver::Adam { patience: Some(patience), .. } => Some(EarlyStopping::new(patience)),
+            _ => None,
         };
         let report = TaskReport { train, validation };
-        Ok(Self { name, task, data, head, report, fitter })
+        Ok(Self { name, task, data, head, epoch: 0, report, fitter, stopping })
     }
 
     fn advance(&mut self, epoch: u32) -> Result<(), FitError> {
         let diverged = || FitError::Diverged { task: self.name.to_owned(), epoch };
-        if let Some(fitter) = &mut self.fitter
-            && !fitter.converged()
+        if !self.is_done()
+            && let Some(fitter) = &mut self.fitter
         {
             fitter.epoch();
+            self.epoch = epoch;
             self.head = rounded(fitter.parameters(), &self.head).ok_or_else(diverged)?;
             self.report = TaskReport {
                 train: fitter.scores(&self.head).ok_or_else(diverged)?,
                 validation: validate(&self.head, self.data, self.task),
             };
+            if let Some(stopping) = &mut self.stopping {
+                stopping.see(&self.report, || Fitted { head: self.head.clone(), epoch });
+            }
         }
         let scores = [Some(self.report.train), self.report.validation];
         let finite = scores.iter().flatten().all(|scores| scores.loss.is_finite());
@@ -253,7 +317,14 @@ impl<'a> Participant<'a> {
     }
 
     fn is_done(&self) -> bool {
-        self.fitter.as_ref().is_none_or(|fitter| fitter.converged())
+        self.stopping.as_ref().is_some_and(EarlyStopping::is_over)
+            || self.fitter.as_ref().is_none_or(|fitter| fitter.converged())
+    }
+
+    /// The head where the fit ended, or its best one if there was a patience.
+    fn into_fitted(self) -> Fitted {
+        let last = Fitted { head: self.head, epoch: self.epoch };
+        self.stopping.and_then(EarlyStopping::into_best).unwrap_or(last)
     }
 }
 

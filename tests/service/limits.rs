@@ -1,13 +1,17 @@
 //! Limits: each with its own refusal, and after a refusal everything works.
 
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 
 use futures::future::join_all;
 use futures::stream;
 use reqwest::{Body, Method, StatusCode};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
-use crate::app::{TestApp, assert_problem, seed_examples};
+use crate::app::{TestApp, answer, assert_problem, seed_examples};
 
 fn count(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()
@@ -29,6 +33,64 @@ async fn a_body_over_the_limit_is_refused_whether_or_not_its_length_is_announced
     }
     let (status, _) = app.post("/embed", json!({"inputs": "a".repeat(980)})).await;
     assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn large_bodies_share_the_room_that_there_is_and_small_ones_need_none() {
+    let app = TestApp::with(|config| {
+        config.limits.body_bytes = count(200_000);
+        config.limits.train_body_bytes = count(200_000);
+        config.limits.body_bytes_in_flight = count(300_000);
+        config.limits.tokens_per_request = count(4);
+    })
+    .await;
+    // Most of a body: its request goes on until the rest comes.
+    let (rest, pieces) = mpsc::unbounded_channel::<Result<String, String>>();
+    rest.send(Ok(format!("{{\"inputs\": \"{}", "a".repeat(150_000)))).unwrap();
+    let pieces = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+    let body = Body::wrap_stream(pieces);
+    let request = app.request(Method::POST, "/embed").header("content-type", "application/json");
+    let first = tokio::spawn(answer(request.body(body)));
+    let large = json!({"inputs": "a".repeat(180_000), "truncate": true}).to_string();
+    // Until the first one's bytes have arrived, the second one is taken.
+    let refused = loop {
+        let answer = app.send("/embed", "application/json", large.clone()).await;
+        if answer.0 != StatusCode::OK {
+            break answer;
+        }
+    };
+    assert_problem(&refused, 429, "bodies_full", None, &["180", "300000", "65536"]);
+    let (status, _) = app.post("/embed", json!({"inputs": "a"})).await;
+    assert_eq!(status, StatusCode::OK);
+
+    rest.send(Ok("\", \"truncate\": true}".to_owned())).unwrap();
+    drop(rest);
+    assert_eq!(first.await.unwrap().0, StatusCode::OK);
+    let (status, _) = app.send("/embed", "application/json", large).await;
+    assert_eq!(status, StatusCode::OK);
+    let metrics = app.metrics().await;
+    assert!(metrics.contains("reason=\"bodies_full\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn further_connections_wait_until_one_ends() {
+    const PROBE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";
+    let app = TestApp::with(|config| config.limits.connections = count(1)).await;
+    let connect = async || TcpStream::connect(app.url.trim_start_matches("http://")).await.unwrap();
+    let mut answer = [0; 1000];
+    let mut first = connect().await;
+    first.write_all(PROBE).await.unwrap();
+    assert_ne!(first.read(&mut answer).await.unwrap(), 0);
+    let mut second = connect().await;
+    second.write_all(PROBE).await.unwrap();
+    // The first one is answered again and again, the second one not at all.
+    for _ in 0..20 {
+        first.write_all(PROBE).await.unwrap();
+        assert_ne!(first.read(&mut answer).await.unwrap(), 0);
+    }
+    assert_eq!(second.try_read(&mut answer).unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(first);
+    assert_ne!(second.read(&mut answer).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod durability;
 mod early_answers;
 mod embed;
 mod fairness;
+mod head_versions;
 mod health;
 mod hot_swap;
 mod jobs;

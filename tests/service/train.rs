@@ -126,6 +126,102 @@ async fn a_share_of_the_examples_may_be_held_out_and_is_scored() {
 }
 
 #[tokio::test]
+async fn a_tenth_of_many_examples_is_held_out_by_itself_and_the_strength_is_chosen() {
+    let app = TestApp::start().await;
+    let examples: Vec<Value> = (0..500)
+        .map(|number| {
+            let label = if number % 2 == 0 { "Negative" } else { "Positive" };
+            let text = format!("a {} film {number}", if number % 3 == 0 { "good" } else { "dull" });
+            json!({"text": text, "labels": {"sentiment": label}})
+        })
+        .collect();
+    let job = app.trained(json!({"examples": examples})).await;
+    assert_eq!(job["spec"]["l2"], "auto");
+    assert_eq!(job["spec"]["validation"], json!(null));
+    let task = &last_epoch(&job)["tasks"]["sentiment"];
+    assert_eq!((&task["train"]["rows"], &task["validation"]["rows"]), (&json!(450), &json!(50)));
+    let evaluation = &job["result"]["tasks"]["sentiment"]["evaluation"];
+    assert_eq!((&evaluation["on"], &evaluation["rows"]), (&json!("held_out"), &json!(50)));
+    let labels = evaluation["labels"].as_array().unwrap();
+    for (row, label) in ["Negative", "Positive"].into_iter().enumerate() {
+        assert_eq!(labels[row]["label"], label);
+        let confused = evaluation["confusion"][row].as_array().unwrap();
+        let support: u64 = confused.iter().map(|count| count.as_u64().unwrap()).sum();
+        assert_eq!((support, &labels[row]["support"]), (25, &json!(25)));
+    }
+    for number in ["accuracy", "macro_f1", "loss", "calibration_error", "temperature", "l2"] {
+        assert!(evaluation[number].is_f64(), "{number}: {evaluation}");
+    }
+    let chosen = evaluation["l2"].as_f64();
+    let tried = evaluation["cross_validation"].as_array().unwrap();
+    assert!(tried.iter().any(|candidate| candidate["l2"].as_f64() == chosen), "{evaluation}");
+    // The version keeps what it was judged by.
+    let (_, versions) = app.get("/heads/sentiment").await;
+    assert_eq!(&versions["versions"][0]["evaluation"], evaluation);
+}
+
+#[tokio::test]
+async fn a_patience_ends_a_fit_early_and_holds_rows_out_for_it() {
+    let app = TestApp::start().await;
+    let examples: Vec<Value> = (0..60)
+        .map(|number| {
+            // The texts say nothing of their labels.
+            let label = ["Negative", "Positive"][number * number % 7 % 2];
+            json!({"text": format!("number {number}"), "labels": {"sentiment": label}})
+        })
+        .collect();
+    let body = json!({
+        "examples": examples, "solver": "adam", "learning_rate": 0.1, "epochs": 500, "patience": 3,
+    });
+    let job = app.trained(body).await;
+    assert!(job["epochs"].as_array().unwrap().len() < 500, "{}", last_epoch(&job));
+    assert_eq!(last_epoch(&job)["tasks"]["sentiment"]["validation"]["rows"], 6);
+    assert_eq!(job["result"]["tasks"]["sentiment"]["evaluation"]["on"], "held_out");
+}
+
+#[tokio::test]
+async fn a_job_says_what_it_merged_and_corrected() {
+    let app = TestApp::start().await;
+    let example = |text: &str, label: &str| json!({"text": text, "labels": {"sentiment": label}});
+    let first =
+        [example("bad", "Negative"), example("good", "Negative"), example("bad", "Negative")];
+    let more = [example("fine", "Positive")];
+    let both = [&first[..], &more].concat();
+    let job = app.trained(json!({"examples": both})).await;
+    assert_eq!(job["result"]["rows"], json!({"distinct": 3, "merged": 1, "corrected": 0}));
+    let job = app.trained(json!({"examples": [example("good", "Positive")]})).await;
+    assert_eq!(job["result"]["rows"], json!({"distinct": 3, "merged": 1, "corrected": 1}));
+}
+
+#[tokio::test]
+async fn weights_of_classes_shift_the_answers() {
+    let app = TestApp::start().await;
+    // One in five is Positive, and the texts say nothing.
+    let examples = |text: &str| -> Vec<Value> {
+        (0..40)
+            .map(|number| {
+                let label = if number % 5 == 0 { "Positive" } else { "Negative" };
+                json!({"text": format!("{text} {number}"), "labels": {"sentiment": label}})
+            })
+            .collect()
+    };
+    let mut positive = Vec::new();
+    for class_weight in [json!(null), json!("balanced")] {
+        let body = json!({
+            "examples": examples("film"), "mode": "replace", "l2": 100, "class_weight": class_weight,
+            "calibrate": false,
+        });
+        assert_eq!(app.trained(body).await["spec"]["class_weight"], class_weight);
+        let answer = app.classify(json!({"inputs": "film", "tasks": ["sentiment"]})).await;
+        let scores = answer[0]["sentiment"]["scores"].as_array().unwrap().iter();
+        let score = scores.clone().find(|score| score["label"] == "Positive").unwrap();
+        positive.push(score["score"].as_f64().unwrap());
+    }
+    // A strong penalty leaves little but the bias, which tells the shares of the classes.
+    assert!((positive[0] - 0.2).abs() < 0.1 && (positive[1] - 0.5).abs() < 0.1, "{positive:?}");
+}
+
+#[tokio::test]
 async fn the_same_job_twice_gives_the_same_weights() {
     let app = TestApp::start().await;
     let body = json!({"examples": seed_examples(), "mode": "replace", "solver": "adam", "seed": 7});

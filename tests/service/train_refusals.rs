@@ -117,6 +117,9 @@ async fn settings_that_are_out_of_range_are_refused_with_what_is_allowed() {
         ("lbfgs", "l2", json!(1e300), "at most 1e12"),
         ("lbfgs", "learning_rate", json!(0.1), "adam"),
         ("lbfgs", "batch_size", json!(5), "adam"),
+        ("lbfgs", "patience", json!(5), "adam"),
+        ("adam", "patience", json!(0), "at least 1"),
+        ("adam", "l2", json!("auto"), "a number"),
         ("adam", "validation", json!(1.0), "below 1"),
         ("lbfgs", "validation", json!(-0.1), "at least 0"),
     ] {
@@ -131,6 +134,9 @@ async fn settings_that_are_out_of_range_are_refused_with_what_is_allowed() {
         ("epochs", json!(2.5), "2.5"),
         ("epochs", json!(5_000_000_000_u64), "5000000000"),
         ("learning_rate", json!("fast"), "fast"),
+        ("l2", json!("strong"), "auto"),
+        ("l2", json!([1]), "auto"),
+        ("class_weight", json!("heavy"), "balanced"),
         ("seed", json!(-1), "-1"),
         ("freeze", json!(3), "a list of names"),
     ] {
@@ -139,4 +145,27 @@ async fn settings_that_are_out_of_range_are_refused_with_what_is_allowed() {
         assert_problem(&refused, 422, "invalid_request", Some(setting), &[mention]);
     }
     assert_eq!(app.get("/train").await.1["jobs"], json!([]), "nothing was accepted");
+}
+
+#[tokio::test]
+async fn options_that_need_held_out_examples_are_refused_without() {
+    let app = TestApp::start().await;
+    for (option, value) in [("patience", json!(3)), ("calibrate", json!(true))] {
+        let body = json!({
+            "examples": seed_examples(), "solver": "adam", "validation": 0, option: value,
+        });
+        let refused = app.post("/train", body).await;
+        assert_problem(&refused, 422, "invalid_option", Some(option), &["held-out", "validation"]);
+    }
+}
+
+#[tokio::test]
+async fn a_weight_that_is_none_is_refused_with_its_place() {
+    let app = TestApp::start().await;
+    for weight in [json!(0), json!(-1.5)] {
+        let example = json!({"text": "b", "labels": {"topic": "Finance"}, "weight": weight});
+        let refused = app.post("/train", json!({"examples": [example]})).await;
+        let mentions = &["greater than 0"];
+        assert_problem(&refused, 422, "invalid_weight", Some("examples[0].weight"), mentions);
+    }
 }

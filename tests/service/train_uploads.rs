@@ -62,6 +62,44 @@ async fn csv_and_ndjson_carry_the_same_examples_as_json() {
 }
 
 #[tokio::test]
+async fn weights_come_with_every_format_alike() {
+    let app = TestApp::start().await;
+    let rows = [("bad", "Negative", ""), ("worse", "Negative", "0.5"), ("good", "Positive", "3")];
+    let json = |&(text, label, weight): &(&str, &str, &str)| {
+        let labels = json!({"sentiment": label});
+        match weight.parse::<f64>() {
+            Ok(weight) => json!({"text": text, "labels": labels, "weight": weight}),
+            Err(_) => json!({"text": text, "labels": labels}),
+        }
+    };
+    let csv = rows.map(|(text, label, weight)| format!("{text},{label},{weight}\n")).concat();
+    let ndjson: String = rows.iter().map(|row| format!("{}\n", json(row))).collect();
+    let examples: Vec<Value> = rows.iter().map(json).collect();
+    let mut scores = Vec::new();
+    for (content_type, body) in [
+        ("text/csv", format!("text,sentiment,weight\n{csv}")),
+        ("application/x-ndjson", ndjson.clone()),
+        ("application/json", json!({"examples": examples, "mode": "replace"}).to_string()),
+        ("application/x-ndjson", ndjson.replace("\"weight\":3.0", "\"weight\":1.0")),
+    ] {
+        let query = if content_type == "application/json" { "" } else { "?mode=replace" };
+        let (status, job) = app.send(&format!("/train{query}"), content_type, body).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+        app.ended(job["id"].as_str().unwrap()).await;
+        let answer = app.classify(json!({"inputs": "film", "tasks": ["sentiment"]})).await;
+        scores.push(answer[0]["sentiment"]["scores"].clone());
+    }
+    assert!(scores[0] == scores[1] && scores[1] == scores[2], "{scores:?}");
+    assert_ne!(scores[2], scores[3]);
+
+    for (weight, said) in [("heavy", "\"heavy\""), ("-1", "-1"), ("inf", "inf")] {
+        let csv = format!("text,sentiment,weight\nbad,Negative,1\ngood,Positive,{weight}\n");
+        let refused = app.send("/train", "text/csv", csv).await;
+        assert_problem(&refused, 422, "invalid_weight", Some("line 3, weight"), &[said, "greater"]);
+    }
+}
+
+#[tokio::test]
 async fn the_query_says_what_is_frozen() {
     let app = TestApp::start().await;
     let path = "/train?freeze=encoder,topic";

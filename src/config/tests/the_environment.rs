@@ -11,6 +11,8 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("batching.queue_tokens", "300000", "300000"),
     ("default_model", "bert", "\"bert\""),
     ("limits.body_bytes", "1024", "1024"),
+    ("limits.body_bytes_in_flight", "100000000", "100000000"),
+    ("limits.connections", "7", "7"),
     ("limits.epochs_per_job", "7", "7"),
     ("limits.examples_per_job", "7", "7"),
     ("limits.inputs_per_request", "7", "7"),

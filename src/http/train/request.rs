@@ -8,9 +8,10 @@ use crate::heads::live::Snapshot;
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::train::rows::{Checked, OnBadRow, RawExample, Rows, Rules};
-use crate::training::job::{Example, JobSpec, Mode};
+use crate::training::job::{ClassWeight, Example, JobSpec, Mode};
 use crate::training::result::Promote;
-use crate::training::solver::Solver;
+use crate::training::selection::Strength;
+use crate::training::solver::{InvalidSetting, Solver, check_l2};
 use crate::training::verdict::DEFAULT_MARGIN;
 
 /// Stands for the shared encoder in `freeze`.
@@ -37,12 +38,14 @@ pub struct TrainRequest {
     learning_rate: Option<f64>,
     epochs: Option<u32>,
     batch_size: Option<usize>,
-    l2: Option<f64>,
+    l2: Option<Strength>,
+    class_weight: Option<ClassWeight>,
+    patience: Option<u32>,
+    calibrate: Option<bool>,
     /// `encoder` and tasks; by default the encoder.
     #[serde(default, deserialize_with = "names")]
     freeze: Option<Vec<String>>,
-    #[serde(default)]
-    validation: f64,
+    validation: Option<f64>,
     #[serde(default)]
     seed: u64,
     #[serde(default)]
@@ -91,6 +94,9 @@ impl TrainRequest {
             tasks,
             mode: self.mode,
             solver: self.solver(limits.epochs_per_job.get())?,
+            l2: self.l2()?,
+            class_weight: self.class_weight,
+            calibrate: self.calibrate()?,
             validation: self.validation()?,
             seed: self.seed,
             promote: self.promote,
@@ -105,40 +111,72 @@ impl TrainRequest {
             let detail = format!("epochs is {epochs}; allowed: 1 to {most_epochs}");
             return Err(Problem::invalid("invalid_option", detail).at("epochs"));
         }
-        let solver = match (self.solver, Solver::default()) {
-            (SolverName::Lbfgs, Solver::Lbfgs { l2, epochs }) => {
+        let solver = match self.solver {
+            SolverName::Lbfgs => {
                 for (given, name) in [
                     (self.learning_rate.is_some(), "learning_rate"),
                     (self.batch_size.is_some(), "batch_size"),
+                    (self.patience.is_some(), "patience"),
                 ] {
                     if given {
                         let detail = format!("{name} is for the solver adam; lbfgs has none");
                         return Err(Problem::invalid("invalid_option", detail).at(name));
                     }
                 }
-                Solver::Lbfgs { l2: self.l2.unwrap_or(l2), epochs: self.epochs.unwrap_or(epochs) }
+                Solver::Lbfgs { epochs: self.epochs.unwrap_or(Solver::default().epochs()) }
             }
-            _ => Solver::Adam {
+            SolverName::Adam => Solver::Adam {
                 learning_rate: self.learning_rate.unwrap_or(ADAM_LEARNING_RATE),
                 epochs: self.epochs.unwrap_or(ADAM_EPOCHS),
                 batch_size: self.batch_size.unwrap_or(ADAM_BATCH_SIZE),
-                l2: self.l2.unwrap_or(0.0),
+                patience: self.patience,
             },
         };
-        match solver.validate() {
-            Ok(()) => Ok(solver),
-            Err(error) => {
-                Err(Problem::invalid("invalid_option", error.to_string()).at(error.setting))
+        if self.patience.is_some() && self.validation == Some(0.0) {
+            let detail =
+                "patience needs held-out examples; with it, validation is above 0 or left out";
+            return Err(Problem::invalid("invalid_option", detail).at("patience"));
+        }
+        solver.validate().map_err(|error| out_of_range(&error))?;
+        Ok(solver)
+    }
+
+    fn l2(&self) -> Result<Strength, Problem> {
+        match (self.solver, self.l2) {
+            (SolverName::Adam, Some(Strength::Auto)) => {
+                let detail =
+                    "l2 is \"auto\", which is for the solver lbfgs; allowed for adam: a number";
+                Err(Problem::invalid("invalid_option", detail).at("l2"))
+            }
+            (SolverName::Adam, None) => Ok(Strength::Given(0.0)),
+            (SolverName::Lbfgs, None) => Ok(Strength::Auto),
+            (_, Some(strength)) => {
+                if let Strength::Given(l2) = strength {
+                    check_l2(l2).map_err(|error| out_of_range(&error))?;
+                }
+                Ok(strength)
             }
         }
     }
 
-    fn validation(&self) -> Result<f64, Problem> {
-        if (0.0..1.0).contains(&self.validation) {
-            return Ok(self.validation);
+    /// Adam as it is asked for is left alone, so that its loop can be compared with others.
+    fn calibrate(&self) -> Result<bool, Problem> {
+        let adam = self.solver == SolverName::Adam;
+        if adam && self.calibrate == Some(true) && self.validation == Some(0.0) {
+            let detail = "adam is calibrated on held-out examples; with calibrate, validation is above 0 or left out";
+            return Err(Problem::invalid("invalid_option", detail).at("calibrate"));
         }
-        let detail = format!("validation is {}; allowed: at least 0 and below 1", self.validation);
-        Err(Problem::invalid("invalid_option", detail).at("validation"))
+        Ok(self.calibrate.unwrap_or(!adam))
+    }
+
+    fn validation(&self) -> Result<Option<f64>, Problem> {
+        match self.validation {
+            Some(share) if !(0.0..1.0).contains(&share) => {
+                let detail = format!("validation is {share}; allowed: at least 0 and below 1");
+                Err(Problem::invalid("invalid_option", detail).at("validation"))
+            }
+            share => Ok(share),
+        }
     }
 
     fn margin(&self) -> Result<f64, Problem> {
@@ -192,6 +230,10 @@ async fn check_classes(
         }
     }
     Ok(())
+}
+
+fn out_of_range(error: &InvalidSetting) -> Problem {
+    Problem::invalid("invalid_option", error.to_string()).at(error.setting)
 }
 
 fn known(heads: &Snapshot) -> String {

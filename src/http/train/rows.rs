@@ -28,6 +28,8 @@ pub struct RawExample {
     pub labels: BTreeMap<String, String>,
     /// The label for the one task that the request names.
     pub label: Option<String>,
+    /// How often the example counts; 1 by default.
+    pub weight: Option<f64>,
 }
 
 /// What becomes of a request in which some rows cannot be examples.
@@ -175,8 +177,12 @@ impl Rows {
             let detail = "a text holds a NUL character, which no database stores";
             return Err(Problem::invalid("nul_character", detail).at(place.of("text")));
         }
-        let example =
-            Example { labels: self.rules.labels(place, raw.labels, raw.label)?, text: raw.text };
+        if let Some(weight) = raw.weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
+            let detail = format!("a weight is {weight}; allowed: a finite number greater than 0");
+            return Err(Problem::invalid("invalid_weight", detail).at(place.of("weight")));
+        }
+        let labels = self.rules.labels(place, raw.labels, raw.label)?;
+        let example = Example { text: raw.text, labels, weight: raw.weight };
         let model = self.check_labels(place, &example.labels)?;
         self.check_conflicts(place, &example)?;
         // Only now: a row that is skipped adds neither a task nor a model.

@@ -214,8 +214,14 @@ async fn a_job_is_rejected_if_nothing_of_it_went_live() {
         let job = start(&store, &spec(), &[example("a", &labels)]).await;
         let version = |task, goes_live| NewVersion { goes_live, ..new_version(task, b"w") };
         let verdict = Verdict::TooFewRows { rows: 3 };
-        let task = TaskResult { version: None, live: false, champion_version: None, verdict };
-        let tasks = [("sentiment".into(), task), ("topic".into(), task)].into();
+        let task = TaskResult {
+            version: None,
+            live: false,
+            champion_version: None,
+            verdict,
+            evaluation: None,
+        };
+        let tasks = [("sentiment".into(), task.clone()), ("topic".into(), task)].into();
         let rejected = match topic_goes_live {
             true => vec!["sentiment".into()],
             false => vec!["sentiment".into(), "topic".into()],

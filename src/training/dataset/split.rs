@@ -1,10 +1,7 @@
-//! Holding out rows for validation.
-
-use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+//! Holding out rows to score on.
 
 use super::{Dataset, DatasetError};
+use crate::training::text_hash::TextHash;
 
 /// Rows to fit on and rows to score on.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,46 +11,67 @@ pub struct Split {
     pub validation: Option<Dataset>,
 }
 
+/// The share of rows that is held out where nobody asked for another.
+pub const SHARE: f64 = 0.1;
+
+/// With fewer held-out rows the standard error of an accuracy may be more than 7 points: then they
+/// tell less than they cost.
+const FEWEST: f64 = 50.0;
+
 impl Dataset {
-    /// Holds out `share` of the rows, rounded to whole rows, in `[0, 1)`. Every combination of
-    /// labels gives its share to within one row, and every label that occurs keeps at least one
-    /// row to train on, so that a few rows less than asked for may be held out.
-    /// The same seed gives the same split.
+    /// Which rows to hold out: about `share` of them, in `[0, 1)`. Of each combination of labels,
+    /// those whose texts have the lowest hashes, so that a row that is held out stays so when others
+    /// come and go, but for a few at the edge. Every combination gives its share to within one row,
+    /// and every label that occurs keeps at least one row to train on.
+    ///
+    /// Without a share, a tenth is held out if that is at least 50 rows, else none.
     ///
     /// # Errors
-    /// A share outside `[0, 1)`.
-    pub fn split(self, share: f64, seed: u64) -> Result<Split, DatasetError> {
+    /// A share outside `[0, 1)`, too many or too few texts.
+    pub fn choose_held_out(
+        &self,
+        share: Option<f64>,
+        texts: &[TextHash],
+    ) -> Result<Vec<bool>, DatasetError> {
+        let enough = SHARE * self.rows() as f64 >= FEWEST;
+        let share = share.unwrap_or(if enough { SHARE } else { 0.0 });
         if !(0.0..1.0).contains(&share) {
             return Err(DatasetError::Share(share));
         }
-        let mut held_out = self.stratified_sample(share, seed);
-        self.return_last_of_each_class(&mut held_out);
-        let (validation, train): (Vec<usize>, Vec<usize>) =
-            (0..self.rows()).partition(|&row| held_out[row]);
-        if validation.is_empty() {
-            return Ok(Split { train: self, validation: None });
+        if texts.len() != self.rows() {
+            return Err(DatasetError::Texts { found: texts.len(), expected: self.rows() });
         }
-        Ok(Split { train: self.select(&train), validation: Some(self.select(&validation)) })
+        let mut held_out = self.lowest_of_each_combination(share, texts);
+        self.return_last_of_each_class(&mut held_out);
+        Ok(held_out)
     }
 
-    /// Systematic sampling: with the rows sorted by their labels, first task first, and shuffled
-    /// among equals, every 1/share-th row from a random start. Each run of equal rows, and so each
-    /// label of the first task and each combination, is hit in proportion.
-    fn stratified_sample(&self, share: f64, seed: u64) -> Vec<bool> {
-        let total = self.rows();
-        let wanted = (share * total as f64).round() as usize;
-        let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        let mut order: Vec<usize> = (0..total).collect();
-        order.shuffle(&mut generator);
-        order.sort_by(|&left, &right| self.labels(left).cmp(self.labels(right)));
-        let mut held_out = vec![false; total];
-        if wanted == 0 {
-            return held_out;
-        }
-        let start = generator.random_range(0..total);
-        let picked_before = |position: usize| (start + position * wanted) / total;
-        for (position, row) in order.into_iter().enumerate() {
-            held_out[row] = picked_before(position) < picked_before(position + 1);
+    /// The rows apart that `held_out` says, one entry a row.
+    pub fn split(&self, held_out: &[bool]) -> Split {
+        let (validation, train): (Vec<usize>, Vec<usize>) =
+            (0..self.rows()).partition(|&row| held_out[row]);
+        let validation = (!validation.is_empty()).then(|| self.select(&validation));
+        Split { train: self.select(&train), validation }
+    }
+
+    /// The combinations, one after another, get what the share of all rows so far is more than those
+    /// before got: rounding evens out over small combinations.
+    fn lowest_of_each_combination(&self, share: f64, texts: &[TextHash]) -> Vec<bool> {
+        let mut order: Vec<usize> = (0..self.rows()).collect();
+        order.sort_by(|&left, &right| {
+            let by_labels = self.labels(left).cmp(self.labels(right));
+            by_labels.then(texts[left].cmp(&texts[right])).then(left.cmp(&right))
+        });
+        let mut held_out = vec![false; self.rows()];
+        let wanted = |rows: usize| (share * rows as f64).round() as usize;
+        let mut before = 0;
+        for combination in order.chunk_by(|&left, &right| self.labels(left).eq(self.labels(right)))
+        {
+            let count = wanted(before + combination.len()) - wanted(before);
+            for &row in &combination[..count] {
+                held_out[row] = true;
+            }
+            before += combination.len();
         }
         held_out
     }
@@ -107,12 +125,19 @@ mod tests {
         data.labelled(task).classes().iter().filter(|&&found| found == class).count()
     }
 
+    fn texts(rows: usize) -> Vec<TextHash> {
+        (0..rows).map(|row| TextHash::of(&format!("text {row}"))).collect()
+    }
+
+    fn split(data: &Dataset, share: f64) -> Split {
+        data.split(&data.choose_held_out(Some(share), &texts(data.rows())).unwrap())
+    }
+
     #[test]
     fn each_class_gives_its_share() {
         // 60 %, 30 % and 10 % of 200 rows, not sorted.
         let classes = (0..200).map(|row| Some([0, 1, 0, 1, 0, 0, 2, 0, 1, 0][row % 10])).collect();
-        let split = data(&[("topic", 3, classes)]).split(0.25, 3).unwrap();
-        let validation = split.validation.unwrap();
+        let validation = split(&data(&[("topic", 3, classes)]), 0.25).validation.unwrap();
         assert_eq!(validation.rows(), 50);
         for (class, total) in [(0, 120), (1, 60), (2, 20)] {
             let share = count(&validation, 0, class).abs_diff(total / 4);
@@ -121,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn every_row_is_on_one_side_with_its_labels_and_the_seed_decides_which() {
+    fn every_row_is_on_one_side_with_its_labels() {
         let topic: Vec<_> = (0..97).map(|row| (row % 4 != 0).then_some(row % 3)).collect();
         let mood: Vec<_> = (0..97).map(|row| (row % 5 != 0).then_some(row % 2)).collect();
         let data = data(&[("topic", 3, topic.clone()), ("mood", 2, mood.clone())]);
-        let split = data.clone().split(0.2, 1).unwrap();
+        let split = split(&data, 0.2);
         let validation = split.validation.as_ref().unwrap();
         let mut all = [rows(&split.train), rows(validation)].concat();
         all.sort_unstable();
@@ -136,20 +161,29 @@ mod tests {
                 assert_eq!(labels, [topic[row], mood[row]]);
             }
         }
-        assert_eq!(data.clone().split(0.2, 1).unwrap(), split);
-        assert_ne!(data.split(0.2, 2).unwrap(), split);
+    }
+
+    #[test]
+    fn a_text_stays_held_out_when_others_come() {
+        let classes = |rows: usize| (0..rows).map(|row| Some(row % 2)).collect();
+        let before = data(&[("mood", 2, classes(1000))]);
+        let before = before.choose_held_out(Some(0.1), &texts(1000)).unwrap();
+        let after = data(&[("mood", 2, classes(1100))]);
+        let after = after.choose_held_out(Some(0.1), &texts(1100)).unwrap();
+        let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+        // Of 100; with a fresh draw it would be about 180.
+        assert!(moved <= 10, "{moved}");
+        assert_eq!(after.iter().filter(|&&held_out| held_out).count(), 110);
     }
 
     #[test]
     fn every_class_that_occurs_keeps_a_training_row() {
-        for seed in 0..50 {
-            let topic = (0..12).map(|row| Some(row.min(3))).collect();
-            let mood = (0..12).map(|row| (row > 9).then_some(row % 2)).collect();
-            let split = data(&[("topic", 4, topic), ("mood", 2, mood)]).split(0.9, seed).unwrap();
-            for (task, classes) in [(0, 4), (1, 2)] {
-                for class in 0..classes {
-                    assert!(count(&split.train, task, class) > 0, "{seed} {task} {class}");
-                }
+        let topic = (0..12).map(|row| Some(row.min(3))).collect();
+        let mood = (0..12).map(|row| (row > 9).then_some(row % 2)).collect();
+        let split = split(&data(&[("topic", 4, topic), ("mood", 2, mood)]), 0.9);
+        for (task, classes) in [(0, 4), (1, 2)] {
+            for class in 0..classes {
+                assert!(count(&split.train, task, class) > 0, "{task} {class}");
             }
         }
     }
@@ -158,8 +192,16 @@ mod tests {
     fn nothing_is_held_out_when_nothing_is_asked_for_or_the_share_is_less_than_half_a_row() {
         let data = data(&[("topic", 2, vec![Some(0), Some(1), Some(0), Some(1)])]);
         for share in [0.0, 0.1] {
-            let split = data.clone().split(share, 1).unwrap();
-            assert_eq!(split, Split { train: data.clone(), validation: None });
+            assert_eq!(split(&data, share), Split { train: data.clone(), validation: None });
+        }
+    }
+
+    #[test]
+    fn a_tenth_is_held_out_by_itself_where_it_says_something() {
+        for (rows, expected) in [(5, 0), (499, 0), (500, 50), (1234, 123)] {
+            let data = data(&[("topic", 2, (0..rows).map(|row| Some(row % 2)).collect())]);
+            let held_out = data.choose_held_out(None, &texts(rows)).unwrap();
+            assert_eq!(held_out.iter().filter(|&&held_out| held_out).count(), expected);
         }
     }
 
@@ -167,9 +209,11 @@ mod tests {
     fn a_share_that_leaves_nothing_to_train_on_is_refused() {
         let data = data(&[("topic", 2, vec![Some(0), Some(1)])]);
         for share in [-0.1, 1.0, f64::NAN] {
-            let refused = data.clone().split(share, 1).unwrap_err().to_string();
+            let refused = data.choose_held_out(Some(share), &texts(2)).unwrap_err().to_string();
             let reason = "but it must be at least 0 and below 1";
             assert!(refused.ends_with(reason), "{refused}");
         }
+        let refused = data.choose_held_out(None, &texts(1)).unwrap_err().to_string();
+        assert_eq!(refused, "there are texts for 1 rows, but there are 2 embeddings");
     }
 }

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Run, RunError, failed};
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, EmbedOptions};
-use crate::training::job::{Job, Mode};
-use crate::training::result::TextCounts;
+use crate::store::StoredExample;
+use crate::training::job::{Example, Job, Mode};
+use crate::training::result::{RowCounts, TextCounts};
 use crate::training::text_hash::TextHash;
 
 /// Texts that are looked up or embedded at a time: enough to keep the workers busy, few enough that
@@ -24,9 +25,14 @@ pub(super) struct Rows {
     pub hashes: Vec<TextHash>,
     /// Task to label, one a text.
     pub labels: Vec<BTreeMap<String, String>>,
+    /// One a text; see [`Example::weight`].
+    pub weights: Vec<f64>,
     /// `None` where the store keeps no texts.
     texts: Vec<Option<String>>,
     positions: HashMap<TextHash, usize>,
+    /// Examples whose text was there already, and labels that another took the place of.
+    merged: usize,
+    corrected: usize,
 }
 
 /// The embeddings of rows.
@@ -39,19 +45,32 @@ pub(super) struct Embedded {
 }
 
 impl Rows {
-    /// Adds a text; a later label for the same text and task replaces the former.
-    fn add(&mut self, hash: TextHash, text: Option<String>, labels: BTreeMap<String, String>) {
-        match self.positions.get(&hash) {
+    pub fn counts(&self) -> RowCounts {
+        let Rows { merged, corrected, .. } = *self;
+        RowCounts { distinct: self.hashes.len(), merged, corrected }
+    }
+
+    /// Adds what is known of a text. A later label for the same task replaces the former, and a
+    /// later weight.
+    fn add(&mut self, example: StoredExample) {
+        let weight = example.weight.unwrap_or(1.0);
+        match self.positions.get(&example.hash) {
             Some(&position) => {
-                self.labels[position].extend(labels);
+                self.merged += 1;
+                for (task, label) in example.labels {
+                    let former = self.labels[position].insert(task, label.clone());
+                    self.corrected += usize::from(former.is_some_and(|former| former != label));
+                }
+                self.weights[position] = weight;
                 let known = &mut self.texts[position];
-                *known = known.take().or(text);
+                *known = known.take().or(example.text);
             }
             None => {
-                self.positions.insert(hash, self.hashes.len());
-                self.hashes.push(hash);
-                self.texts.push(text);
-                self.labels.push(labels);
+                self.positions.insert(example.hash, self.hashes.len());
+                self.hashes.push(example.hash);
+                self.texts.push(example.text);
+                self.labels.push(example.labels);
+                self.weights.push(weight);
             }
         }
     }
@@ -65,11 +84,13 @@ impl Run<'_> {
             let trained: BTreeSet<String> =
                 job.spec.tasks.difference(&job.spec.frozen).cloned().collect();
             for kept in self.store.examples(&trained).await? {
-                rows.add(kept.hash, kept.text, kept.labels);
+                rows.add(kept);
             }
         }
         for example in self.store.job_examples(&job.id).await? {
-            rows.add(TextHash::of(&example.text), Some(example.text), example.labels);
+            let hash = TextHash::of(&example.text);
+            let Example { text, labels, weight } = example;
+            rows.add(StoredExample { hash, text: Some(text), labels, weight });
         }
         Ok(rows)
     }

@@ -34,6 +34,7 @@ pub(super) struct Adam<'a> {
     settings: Settings,
     /// Of the weights, for the mean objective.
     penalty: f64,
+    mean_weight: f64,
     /// The rows of the data set in the order of this epoch's batches.
     order: Vec<usize>,
     generator: ChaCha8Rng,
@@ -46,11 +47,14 @@ pub(super) struct Adam<'a> {
 impl<'a> Adam<'a> {
     pub(super) fn new(data: &'a Dataset, task: usize, head: &Head, settings: Settings) -> Self {
         let parameters = flatten(head);
+        let rows = data.labelled(task);
+        let total: f64 = rows.weights().iter().sum();
         Self {
             data,
             task,
             settings,
-            penalty: settings.l2 / data.labelled(task).len() as f64,
+            penalty: settings.l2 / total,
+            mean_weight: total / rows.len() as f64,
             order: (0..data.rows()).collect(),
             generator: ChaCha8Rng::seed_from_u64(settings.seed),
             first_moment: Array1::zeros(parameters.len()),
@@ -89,7 +93,8 @@ impl Fitter for Adam<'_> {
             let rows = data.labelled_among(self.task, rows.iter().copied());
             // As in PyTorch, parameters without a gradient take no step.
             if !rows.is_empty() {
-                self.step(&Objective::new(rows, data.classes(self.task), self.penalty));
+                let classes = data.classes(self.task);
+                self.step(&Objective::new(rows, classes, self.penalty, self.mean_weight));
             }
         }
         self.order = order;

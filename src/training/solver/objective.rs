@@ -4,10 +4,13 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 
+use super::softmax::exp;
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
+use crate::training::job::Scores;
 
-/// (Σ cross-entropies) / rows + `penalty` / 2 · ‖weights‖², in nats. The bias is not penalised.
+/// (Σ weighted cross-entropies) / (Σ weights of rows) + `penalty` / 2 · ‖weights‖², in nats. The bias
+/// is not penalised.
 ///
 /// Parameters are one flat vector: the weights, classes × width, row-major, then the bias.
 /// Matrix products run in single precision, everything else in double.
@@ -15,11 +18,38 @@ pub(super) struct Objective<'a> {
     rows: Labelled<'a>,
     classes: usize,
     penalty: f64,
+    /// The sum of the rows' weights.
+    total: f64,
+}
+
+/// Where the rows stand at a place on a line.
+pub(super) struct Standing {
+    /// The mean cross-entropy, with rows counting by their weights.
+    pub(super) value: f64,
+    /// Of the value, along the line.
+    pub(super) slope: f64,
+    /// With all rows counting alike.
+    pub(super) scores: Scores,
 }
 
 impl<'a> Objective<'a> {
-    pub(super) fn new(rows: Labelled<'a>, classes: usize, penalty: f64) -> Self {
-        Self { rows, classes, penalty }
+    /// Rows whose weights are `mean_weight` on average; those of a mini-batch may be others.
+    pub(super) fn new(rows: Labelled<'a>, classes: usize, penalty: f64, mean_weight: f64) -> Self {
+        let total = rows.len() as f64 * mean_weight;
+        Self { rows, classes, penalty, total }
+    }
+
+    pub(super) fn penalty(&self) -> f64 {
+        self.penalty
+    }
+
+    pub(super) fn set_penalty(&mut self, penalty: f64) {
+        self.penalty = penalty;
+    }
+
+    /// Weights that add up to this count as one unit of the mean.
+    pub(super) fn total(&self) -> f64 {
+        self.total
     }
 
     pub(super) fn rows(&self) -> &Labelled<'a> {
@@ -39,42 +69,50 @@ impl<'a> Objective<'a> {
         logits
     }
 
-    /// The mean cross-entropy at `logits + step · along` and its slope in `step`, without the
-    /// penalty. `residuals` takes the softmax there less 1 at each row's class.
+    /// Where the rows stand at `logits + step · along`, without the penalty. `residuals` takes the
+    /// softmax there less 1 at each row's class, times its weight.
     pub(super) fn cross_entropy_along(
         &self,
         logits: &Array2<f64>,
         along: &Array2<f32>,
         step: f64,
         residuals: &mut Array2<f32>,
-    ) -> (f64, f64) {
-        let (mut loss, mut slope) = (0.0, 0.0);
-        let mut scratch = vec![0.0; self.classes];
+    ) -> Standing {
+        let (mut value, mut slope, mut loss, mut correct) = (0.0, 0.0, 0.0, 0);
+        let mut moved = vec![0.0; self.classes];
         let rows = logits.outer_iter().zip(along.outer_iter()).zip(residuals.outer_iter_mut());
-        for (((logits, along), mut residuals), &class) in rows.zip(self.rows.classes()) {
-            let moved = logits.iter().zip(along).map(|(z, &a)| z + step * f64::from(a));
-            scratch.iter_mut().zip(moved).for_each(|(value, moved)| *value = moved);
-            loss += residual(&mut scratch, class);
-            slope += scratch.iter().zip(along).map(|(r, &a)| r * f64::from(a)).sum::<f64>();
-            residuals.iter_mut().zip(&scratch).for_each(|(single, &r)| *single = r as f32);
+        for (((logits, along), mut residuals), (class, weight)) in rows.zip(self.targets()) {
+            let steps = logits.iter().zip(along).map(|(z, &a)| z + step * f64::from(a));
+            moved.iter_mut().zip(steps).for_each(|(value, moved)| *value = moved);
+            let (cross_entropy, right) = residual(&mut moved, class, weight);
+            loss += cross_entropy;
+            value += weight * cross_entropy;
+            correct += usize::from(right);
+            slope += moved.iter().zip(along).map(|(r, &a)| r * f64::from(a)).sum::<f64>();
+            residuals.iter_mut().zip(&moved).for_each(|(single, &r)| *single = r as f32);
         }
-        let rows = self.rows.len() as f64;
-        (loss / rows, slope / rows)
+        let rows = self.rows.len();
+        let accuracy = correct as f64 / rows as f64;
+        Standing {
+            value: value / self.total,
+            slope: slope / self.total,
+            scores: Scores { loss: loss / rows as f64, accuracy, rows },
+        }
     }
 
-    /// Turns logits into residuals: the softmax less 1 at each row's class.
+    /// Turns logits into residuals: the softmax less 1 at each row's class, times its weight.
     pub(super) fn residuals(&self, mut logits: Array2<f32>) -> Array2<f32> {
         let mut scratch = vec![0.0; self.classes];
-        for (mut row, &class) in logits.outer_iter_mut().zip(self.rows.classes()) {
+        for (mut row, (class, weight)) in logits.outer_iter_mut().zip(self.targets()) {
             scratch.iter_mut().zip(&row).for_each(|(value, &logit)| *value = f64::from(logit));
-            residual(&mut scratch, class);
+            residual(&mut scratch, class, weight);
             row.iter_mut().zip(&scratch).for_each(|(single, &r)| *single = r as f32);
         }
         logits
     }
 
-    /// The gradient of the objective, laid out as the parameters: residualsᵀ · embeddings / rows,
-    /// plus the penalty's.
+    /// The gradient of the objective, laid out as the parameters: residualsᵀ · embeddings over the sum
+    /// of the weights, plus the penalty's.
     pub(super) fn gradient(
         &self,
         residuals: &Array2<f32>,
@@ -91,7 +129,7 @@ impl<'a> Objective<'a> {
                 Zip::from(&mut bias).and(row).for_each(|sum, &part| *sum += f64::from(part));
             }
         });
-        gradient /= self.rows.len() as f64;
+        gradient /= self.total;
         let (mut weights, _) = gradient.view_mut().split_at(Axis(0), self.weight_count());
         weights.scaled_add(self.penalty, &self.weights(parameters));
         gradient
@@ -110,6 +148,11 @@ impl<'a> Objective<'a> {
             let value = square + step * (2.0 * product + step * growth);
             (penalty / 2.0 * value, penalty * (product + step * growth))
         }
+    }
+
+    /// The class and the weight of each row.
+    fn targets(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.rows.classes().iter().copied().zip(self.rows.weights().iter().copied())
     }
 
     fn weight_count(&self) -> usize {
@@ -137,20 +180,17 @@ pub(super) fn flatten(head: &Head) -> Array1<f64> {
     head.weights().iter().chain(head.bias()).map(|&value| f64::from(value)).collect()
 }
 
-/// Turns one row's logits into its residuals and gives its cross-entropy.
-fn residual(row: &mut [f64], class: usize) -> f64 {
+/// Turns one row's logits into its residuals, times `weight`, and gives its cross-entropy and whether
+/// the first of its greatest logits is that of its class.
+fn residual(row: &mut [f64], class: usize, weight: f64) -> (f64, bool) {
     let greatest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let own = row[class] - greatest;
-    let mut sum = 0.0;
-    for value in &mut *row {
-        *value = (*value - greatest).exp();
-        sum += *value;
-    }
-    for value in &mut *row {
-        *value /= sum;
-    }
-    row[class] -= 1.0;
-    sum.ln() - own
+    let right = own == 0.0 && row[..class].iter().all(|&logit| logit < greatest);
+    row.iter_mut().for_each(|value| *value = exp(*value - greatest));
+    let sum: f64 = row.iter().sum();
+    row.iter_mut().for_each(|value| *value *= weight / sum);
+    row[class] -= weight;
+    (sum.ln() - own, right)
 }
 
 #[cfg(test)]
@@ -162,6 +202,7 @@ mod tests {
 
     const CLASSES: usize = 3;
     const WIDTH: usize = 4;
+    const MEAN_WEIGHT: f64 = 1.0;
 
     /// Deterministic values in ±1 without any pattern that matters.
     fn values(count: usize, phase: f64) -> impl Iterator<Item = f64> {
@@ -205,7 +246,7 @@ mod tests {
         let data = data();
         let parameters = parameters();
         for penalty in [0.0, 0.3] {
-            let objective = Objective::new(data.labelled(0), CLASSES, penalty);
+            let objective = Objective::new(data.labelled(0), CLASSES, penalty, MEAN_WEIGHT);
             let residuals = objective.residuals(objective.logits(&parameters));
             let gradient = objective.gradient(&residuals, &parameters);
             for (index, &found) in gradient.iter().enumerate() {
@@ -226,13 +267,13 @@ mod tests {
         let data = data();
         let (parameters, along) = (parameters(), parameters().mapv(|value| value.cos()));
         let penalty = 0.3;
-        let objective = Objective::new(data.labelled(0), CLASSES, penalty);
+        let objective = Objective::new(data.labelled(0), CLASSES, penalty, MEAN_WEIGHT);
         let logits = objective.logits(&parameters).mapv(f64::from);
         let change = objective.logits(&along);
         let mut residuals = Array2::zeros(logits.raw_dim());
         let at = |step: f64| reference(&data, penalty, &(&parameters + &(step * &along)));
         for step in [0.0, 0.5, 2.0] {
-            let (loss, loss_slope) =
+            let Standing { value: loss, slope: loss_slope, .. } =
                 objective.cross_entropy_along(&logits, &change, step, &mut residuals);
             let (square, square_slope) = objective.penalty_along(&parameters, &along)(step);
             // Logits come from single precision.

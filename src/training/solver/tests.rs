@@ -10,10 +10,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
-const LBFGS: Solver = Solver::Lbfgs { l2: 0.1, epochs: 100 };
+const LBFGS: Solver = Solver::Lbfgs { epochs: 100 };
+
+/// The inverse of scikit-learn's `C = 10`.
+const L2: f64 = 0.1;
 
 fn adam(learning_rate: f64, epochs: u32, batch_size: usize) -> Solver {
-    Solver::Adam { learning_rate, epochs, batch_size, l2: 0.0 }
+    Solver::Adam { learning_rate, epochs, batch_size, patience: None }
 }
 
 fn labels(count: usize) -> Vec<String> {
@@ -43,6 +46,12 @@ fn train_on(embeddings: Array2<f32>, tasks: &[(&str, usize, Vec<Option<usize>>)]
     Split { train, validation: None }
 }
 
+/// Every fourth row held out.
+fn held_out(data: &Split) -> Split {
+    let held_out: Vec<bool> = (0..data.train.rows()).map(|row| row % 4 == 0).collect();
+    data.train.split(&held_out)
+}
+
 /// Twenty noisy rows of each of three classes, and of two coarser ones that only some rows carry.
 fn noisy() -> Split {
     let mut embeddings = sentences(60, 1.0, 2);
@@ -64,22 +73,26 @@ fn seeded(data: &Split) -> Vec<Head> {
         .collect()
 }
 
-fn train_all(data: &Split) -> Vec<Start> {
-    seeded(data).into_iter().map(Start::Train).collect()
+fn train_all(data: &Split) -> Vec<Part> {
+    train_from(seeded(data), L2)
+}
+
+fn train_from(heads: Vec<Head>, l2: f64) -> Vec<Part> {
+    heads.into_iter().map(|head| Part::Train { head, l2 }).collect()
 }
 
 /// Fits to the end and keeps all reports.
 fn run(
     solver: &Solver,
     data: &Split,
-    start: Vec<Start>,
+    parts: Vec<Part>,
 ) -> Result<(Vec<Head>, Vec<EpochReport>), FitError> {
     let mut reports = Vec::new();
-    let heads = fit(solver, data, start, 7, &mut |report| {
+    let fitted = fit(solver, data, parts, 7, &mut |report| {
         reports.push(report);
         ControlFlow::Continue(())
     })?;
-    Ok((heads, reports))
+    Ok((fitted.into_iter().map(|fitted| fitted.head).collect(), reports))
 }
 
 fn assert_close(found: f64, expected: f64, tolerance: f64) {
@@ -102,18 +115,19 @@ fn the_defaults_learn_five_sentences_of_two_tasks_perfectly() {
 #[test]
 fn separable_classes_are_learnt_without_a_penalty_too() {
     let data = five(1.0);
-    let solver = Solver::Lbfgs { l2: 0.0, epochs: 1000 };
-    let (_, reports) = run(&solver, &data, train_all(&data)).unwrap();
+    let solver = Solver::Lbfgs { epochs: 1000 };
+    let (_, reports) = run(&solver, &data, train_from(seeded(&data), 0.0)).unwrap();
     // The loss has no minimum: the fit ends where the gradient has all but vanished.
     assert!(reports.len() < 1000);
-    assert!(reports.last().unwrap().loss < 1e-4);
+    assert!(reports.last().unwrap().loss < 1e-3);
 }
 
 #[test]
 fn a_tiny_learning_rate_hardly_moves_the_loss() {
     for length in [5.0, 6.0, 7.0] {
         let data = five(length);
-        let (_, reports) = run(&adam(2e-5, 3, 5), &data, train_all(&data)).unwrap();
+        let parts = train_from(seeded(&data), 0.0);
+        let (_, reports) = run(&adam(2e-5, 3, 5), &data, parts).unwrap();
         let epochs: Vec<u32> = reports.iter().map(|report| report.epoch).collect();
         assert_eq!(epochs, [1, 2, 3]);
         for pair in reports.windows(2) {
@@ -139,7 +153,7 @@ fn a_task_learns_the_same_whatever_it_learns_beside() {
     let data = noisy();
     for solver in [LBFGS, adam(0.01, 3, 16)] {
         let mut alone = train_all(&data);
-        alone[0] = Start::Freeze(seeded(&data).remove(0));
+        alone[0] = Part::Freeze(seeded(&data).remove(0));
         let (alone, _) = run(&solver, &data, alone).unwrap();
         let (together, _) = run(&solver, &data, train_all(&data)).unwrap();
         assert_eq!(alone[1], together[1]);
@@ -172,8 +186,9 @@ fn a_frozen_head_stays_bit_equal_and_is_still_evaluated() {
     let data = noisy();
     for solver in [LBFGS, adam(0.05, 20, 16)] {
         let [fine, coarse] = seeded(&data).try_into().unwrap();
-        let start = vec![Start::Train(fine.clone()), Start::Freeze(coarse.clone())];
-        let (heads, reports) = run(&solver, &data, start).unwrap();
+        let train = Part::Train { head: fine.clone(), l2: L2 };
+        let parts = vec![train, Part::Freeze(coarse.clone())];
+        let (heads, reports) = run(&solver, &data, parts).unwrap();
         assert_ne!(heads[0], fine);
         assert_eq!(heads[1].to_bytes(), coarse.to_bytes());
         let scores = evaluate(&coarse, &data.train.labelled(1)).unwrap();
@@ -185,8 +200,8 @@ fn a_frozen_head_stays_bit_equal_and_is_still_evaluated() {
 fn with_all_tasks_frozen_nothing_changes_and_there_is_one_evaluation() {
     let data = noisy();
     let heads = seeded(&data);
-    let start = heads.iter().cloned().map(Start::Freeze).collect();
-    let (after, reports) = run(&LBFGS, &data, start).unwrap();
+    let parts = heads.iter().cloned().map(Part::Freeze).collect();
+    let (after, reports) = run(&LBFGS, &data, parts).unwrap();
     assert_eq!(after, heads);
     assert_eq!(reports.len(), 1);
     assert_eq!(reports[0].epoch, 0);
@@ -195,7 +210,7 @@ fn with_all_tasks_frozen_nothing_changes_and_there_is_one_evaluation() {
 
 #[test]
 fn reports_tell_where_the_heads_stand_after_the_epoch() {
-    let data = Split { ..noisy().train.split(0.25, 1).unwrap() };
+    let data = held_out(&noisy());
     let held_out = data.validation.as_ref().unwrap();
     for solver in [LBFGS, adam(0.05, 5, 16)] {
         let (heads, reports) = run(&solver, &data, train_all(&data)).unwrap();
@@ -216,12 +231,12 @@ fn reports_tell_where_the_heads_stand_after_the_epoch() {
 fn lbfgs_ends_at_the_same_minimum_wherever_it_starts_and_knows_when_it_is_there() {
     let data = noisy();
     let (cold, _) = run(&LBFGS, &data, train_all(&data)).unwrap();
-    let (warm, reports) =
-        run(&LBFGS, &data, cold.iter().cloned().map(Start::Train).collect()).unwrap();
+    let (warm, reports) = run(&LBFGS, &data, train_from(cold.clone(), L2)).unwrap();
     assert!(reports.len() < 5, "{} epochs from the minimum", reports.len());
     for (cold, warm) in cold.iter().zip(&warm) {
         for (cold, warm) in cold.weights().iter().zip(warm.weights()) {
-            assert_close(f64::from(*warm), f64::from(*cold), 1e-3);
+            // Of weights up to 2: as near as the gradient at which a fit stops.
+            assert_close(f64::from(*warm), f64::from(*cold), 5e-3);
         }
     }
 }
@@ -243,8 +258,8 @@ fn a_task_that_cannot_be_learnt_is_refused_with_the_reason() {
 #[test]
 fn a_frozen_task_may_have_a_single_class() {
     let data = train_on(sentences(2, 1.0, 1), &[("topic", 2, vec![Some(1), Some(1)])]);
-    let start = seeded(&data).into_iter().map(Start::Freeze).collect();
-    assert!(run(&LBFGS, &data, start).is_ok());
+    let parts = seeded(&data).into_iter().map(Part::Freeze).collect();
+    assert!(run(&LBFGS, &data, parts).is_ok());
 }
 
 #[test]
@@ -254,6 +269,76 @@ fn a_fit_that_diverges_says_where_and_gives_no_heads() {
         let error = run(&adam(learning_rate, 3, 5), &data, train_all(&data)).unwrap_err();
         assert_eq!(error, FitError::Diverged { task: "topic".into(), epoch: 1 });
     }
+}
+
+#[test]
+fn patience_ends_a_fit_that_validates_worse_and_gives_its_best_epoch() {
+    let data = held_out(&noisy());
+    let solver =
+        Solver::Adam { learning_rate: 0.05, epochs: 1000, batch_size: 16, patience: Some(3) };
+    let mut reports = Vec::new();
+    let parts = train_from(seeded(&data), 0.0);
+    let fitted = fit(&solver, &data, parts, 7, &mut |report| {
+        reports.push(report);
+        ControlFlow::Continue(())
+    });
+    let fitted = fitted.unwrap();
+    for (task, name) in ["fine", "coarse"].into_iter().enumerate() {
+        let losses: Vec<f64> =
+            reports.iter().map(|report| report.tasks[name].validation.unwrap().loss).collect();
+        let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();
+        assert_eq!(fitted[task].epoch as usize, best + 1);
+        let held_out = data.validation.as_ref().unwrap().labelled(task);
+        assert_eq!(evaluate(&fitted[task].head, &held_out).unwrap().loss, losses[best]);
+        // Three epochs more and no further, whatever the other task still does.
+        let stopped = &losses[best + 3..];
+        assert!(
+            !stopped.is_empty() && stopped.iter().all(|loss| loss == &stopped[0]),
+            "{losses:?}"
+        );
+    }
+    assert!(reports.len() < 1000, "{} epochs", reports.len());
+}
+
+#[test]
+fn a_weight_of_two_is_a_row_that_is_there_twice() {
+    let data = noisy().train;
+    let weights = (0..60).map(|row| 1.0 + f64::from(row % 4 == 1)).collect();
+    let twice = (0..60).chain((0..60).filter(|row| row % 4 == 1)).collect::<Vec<_>>();
+    let twice = Split { train: data.select(&twice), validation: None };
+    let weighted = Split { train: data.with_weights(weights).unwrap(), validation: None };
+    // The minimum is flat; Adam takes the same steps but for rounding.
+    for (solver, tolerance) in [(LBFGS, 1e-3), (adam(0.05, 20, 100), 1e-5)] {
+        let (expected, _) = run(&solver, &twice, train_all(&twice)).unwrap();
+        let (found, _) = run(&solver, &weighted, train_all(&weighted)).unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            for (found, expected) in found.weights().iter().zip(expected.weights()) {
+                assert_close(f64::from(*found), f64::from(*expected), tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_path_comes_to_the_minima_that_single_fits_find() {
+    let data = noisy();
+    let like = seeded(&data).remove(0);
+    let mut path = Path::new(data.train.labelled(0), &like);
+    for l2 in [10.0, 1.0, 0.1] {
+        let go_on = &mut || ControlFlow::Continue(());
+        let ControlFlow::Continue(Some(found)) = path.fit(l2, go_on) else {
+            panic!("a path that nobody stopped must end at a head");
+        };
+        let mut parts = train_from(seeded(&data), l2);
+        parts[1] = Part::Freeze(seeded(&data).remove(1));
+        let (expected, _) = run(&LBFGS, &data, parts).unwrap();
+        let rows = data.train.labelled(0);
+        let [found, expected] =
+            [&found, &expected[0]].map(|head| evaluate(head, &rows).unwrap().loss);
+        // A path goes only as near as its tolerance.
+        assert_close(found, expected, 3e-3);
+    }
+    assert_eq!(path.fit(0.01, &mut || ControlFlow::Break(())), ControlFlow::Break(()));
 }
 
 #[test]
@@ -273,14 +358,14 @@ fn the_callback_can_stop_the_fit() {
 #[test]
 fn settings_out_of_range_are_refused_with_what_is_allowed() {
     let refused = |solver: Solver| solver.validate().unwrap_err().to_string();
-    assert_eq!(
-        refused(Solver::Lbfgs { l2: -1.0, epochs: 1 }),
-        "l2 is -1, but it must be at least 0 and at most 1e12"
-    );
-    assert_eq!(
-        refused(Solver::Lbfgs { l2: 0.0, epochs: 0 }),
-        "epochs is 0, but it must be at least 1"
-    );
+    for l2 in [-1.0, f64::NAN, 1e13] {
+        let refused = check_l2(l2).unwrap_err().to_string();
+        assert_eq!(refused, format!("l2 is {l2}, but it must be at least 0 and at most 1e12"));
+    }
+    assert_eq!(refused(Solver::Lbfgs { epochs: 0 }), "epochs is 0, but it must be at least 1");
+    let impatient =
+        Solver::Adam { learning_rate: 0.1, epochs: 1, batch_size: 1, patience: Some(0) };
+    assert_eq!(refused(impatient), "patience is 0, but it must be at least 1");
     assert_eq!(refused(adam(0.1, 1, 0)), "batch_size is 0, but it must be at least 1");
     for learning_rate in [0.0, f64::NAN, f64::INFINITY] {
         assert!(refused(adam(learning_rate, 1, 1)).ends_with("a finite number greater than 0"));
@@ -291,10 +376,10 @@ fn settings_out_of_range_are_refused_with_what_is_allowed() {
 #[test]
 fn heads_that_do_not_fit_the_data_are_refused() {
     let data = five(1.0);
-    let mut start = train_all(&data);
-    start.swap(0, 1);
+    let mut parts = train_all(&data);
+    parts.swap(0, 1);
     assert_eq!(
-        run(&LBFGS, &data, start).unwrap_err().to_string(),
+        run(&LBFGS, &data, parts).unwrap_err().to_string(),
         "the head of task \"topic\" has 2 labels on embeddings 384 wide, \
          but the examples have 3 labels on embeddings 384 wide"
     );

@@ -12,6 +12,9 @@ const TEXT: &str = "text";
 /// The column that holds the labels of the one task that the request names.
 const LABEL: &str = "label";
 
+/// The column that holds the examples' weights, unless a task is called so.
+const WEIGHT: &str = "weight";
+
 /// Takes a body in pieces.
 pub struct Reader {
     parser: csv_core::Reader,
@@ -31,6 +34,7 @@ pub struct Reader {
 struct Columns {
     count: usize,
     text: usize,
+    weight: Option<usize>,
     /// Column and task.
     tasks: Vec<(usize, String)>,
 }
@@ -141,12 +145,11 @@ impl Reader {
         }
         let labelled = columns.tasks.iter().filter(|(column, _)| !cells[*column].is_empty());
         let labels = labelled.map(|(column, task)| (task.clone(), cells[*column].to_owned()));
-        let raw = RawExample {
-            text: cells[columns.text].to_owned(),
-            labels: labels.collect(),
-            label: None,
-        };
-        rows.push(place, raw)
+        let (text, labels) = (cells[columns.text].to_owned(), labels.collect());
+        match columns.weight(place, &cells) {
+            Ok(weight) => rows.push(place, RawExample { text, labels, label: None, weight }),
+            Err(problem) => rows.skip(place, problem),
+        }
     }
 }
 
@@ -167,9 +170,11 @@ impl Columns {
             ))
         };
         let text = find(TEXT).ok_or_else(|| missing(TEXT))?;
+        let weight = find(WEIGHT).filter(|_| !rules.heads.contains_key(WEIGHT));
         let tasks = match &rules.tasks[..] {
             [] => {
-                let others = names.iter().enumerate().filter(|&(column, _)| column != text);
+                let others = names.iter().enumerate();
+                let others = others.filter(|&(it, _)| it != text && Some(it) != weight);
                 others.map(|(column, task)| (column, (*task).to_owned())).collect()
             }
             [task] => {
@@ -184,8 +189,20 @@ impl Columns {
         };
         match tasks.iter().find(|(_, task)| !rules.heads.contains_key(task)) {
             Some((_, task)) => Err(rules.unknown_task(task).at("line 1")),
-            None => Ok(Columns { count: names.len(), text, tasks }),
+            None => Ok(Columns { count: names.len(), text, weight, tasks }),
         }
+    }
+
+    /// An empty cell is no weight, as it is no label.
+    fn weight(&self, place: Place, cells: &[&str]) -> Result<Option<f64>, Problem> {
+        let Some(cell) = self.weight.map(|column| cells[column]).filter(|it| !it.is_empty()) else {
+            return Ok(None);
+        };
+        let weight = cell.trim().parse().map(Some);
+        weight.map_err(|_| {
+            let detail = format!("a weight is {cell:?}; allowed: a finite number greater than 0");
+            Problem::invalid("invalid_weight", detail).at(place.of(WEIGHT))
+        })
     }
 }
 

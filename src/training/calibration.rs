@@ -1,0 +1,155 @@
+//! Probabilities that mean what they say: Guo et al., On Calibration of Modern Neural Networks, 2017.
+
+use crate::training::predictions::Predictions;
+
+/// Bins of the expected calibration error, as wide as each other.
+const BINS: usize = 15;
+
+/// The range of temperatures. Scores that deserve to be flattened or sharpened further come from too
+/// few rows to tell.
+const TEMPERATURES: (f64, f64) = (0.05, 20.0);
+
+/// The standard deviation of ln T that is taken for granted: a few rows cannot make the temperature
+/// extreme, while hundreds outweigh it.
+const SPREAD: f64 = 0.5;
+
+/// The temperature T for which softmax(logits / T) has the least cross-entropy, summed over rows by
+/// their weights, plus (ln T)² / (2 · 0.5²): the most probable one where ln T is normal beforehand.
+/// `None` without rows.
+///
+/// Newton's method in ln (1 / T), kept within a shrinking bracket.
+pub fn temperature(predictions: &Predictions) -> Option<f64> {
+    if predictions.is_empty() {
+        return None;
+    }
+    let (mut low, mut high) = ((1.0 / TEMPERATURES.1).ln(), (1.0 / TEMPERATURES.0).ln());
+    let mut log = 0.0_f64;
+    for _ in 0..50 {
+        let sharpness = log.exp();
+        let (slope, curvature) = slope_and_curvature(predictions, sharpness);
+        let prior = (SPREAD * SPREAD).recip();
+        let slope = sharpness * slope + prior * log;
+        let curvature = sharpness * sharpness * curvature + slope.max(0.0) + prior;
+        if slope > 0.0 {
+            high = log
+        } else {
+            low = log
+        }
+        let newton = log - slope / curvature;
+        let next = if low < newton && newton < high { newton } else { (low + high) / 2.0 };
+        let done = (next - log).abs() < 1e-7;
+        log = next;
+        if done {
+            break;
+        }
+    }
+    Some((-log).exp())
+}
+
+/// The sum over rows of E[z] − z of the right class, and of the variance of z, where z is a row's logits
+/// and E is by softmax(sharpness · z).
+fn slope_and_curvature(predictions: &Predictions, sharpness: f64) -> (f64, f64) {
+    let (mut slope, mut curvature) = (0.0, 0.0);
+    for row in predictions.rows() {
+        let greatest = row.greatest();
+        let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
+        for logit in row.logits() {
+            let above = logit - greatest;
+            let power = (sharpness * above).exp();
+            sum += power;
+            first += power * above;
+            second += power * above * above;
+        }
+        let mean = first / sum;
+        slope += row.weight * (mean - (row.own() - greatest));
+        curvature += row.weight * (second / sum - mean * mean);
+    }
+    (slope, curvature)
+}
+
+/// The expected calibration error: the mean over rows of how far, in the row's bin of confidence, the
+/// mean confidence is from the accuracy (Guo et al., equation 3). Confidence is the probability of the
+/// most probable label. 0 without rows.
+pub fn expected_calibration_error(predictions: &Predictions) -> f64 {
+    // Per bin, confidence less right answers: its absolute value is rows · |confidence − accuracy|.
+    let mut gaps = [0.0; BINS];
+    let mut rows = 0;
+    for row in predictions.rows() {
+        let confidence = row.confidence();
+        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        gaps[bin] += confidence - f64::from(u8::from(row.answer() == row.class));
+        rows += 1;
+    }
+    let sum: f64 = gaps.iter().map(|gap| gap.abs()).sum();
+    if rows == 0 { 0.0 } else { sum / f64::from(rows) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    /// Ten rows of each of three certainties, whose odds of a to b are `odds`; of each ten rows, the
+    /// first of the counts are a.
+    fn predictions(odds: [f64; 3], right: [usize; 3]) -> Predictions {
+        repeated(1, odds, right)
+    }
+
+    /// The same so many times.
+    fn repeated(times: usize, odds: [f64; 3], right: [usize; 3]) -> Predictions {
+        let mut predictions = Predictions::default();
+        for _ in 0..times {
+            predictions.append(once(odds, right));
+        }
+        predictions
+    }
+
+    fn once(odds: [f64; 3], right: [usize; 3]) -> Predictions {
+        let mut predictions = Predictions::default();
+        for (odds, right) in odds.into_iter().zip(right) {
+            let logits =
+                Array2::from_shape_fn(
+                    (10, 2),
+                    |(_, class)| {
+                        if class == 0 { odds.ln() as f32 } else { 0.0 }
+                    },
+                );
+            let classes: Vec<usize> = (0..10).map(|row| usize::from(row >= right)).collect();
+            predictions.append(Predictions::new(logits, classes));
+        }
+        predictions
+    }
+
+    #[test]
+    fn the_temperature_turns_overconfident_odds_into_true_ones() {
+        // True odds of 4, 9 and 1.5 to 1, told as their third powers.
+        let found = temperature(&repeated(1000, [64.0, 729.0, 3.375], [8, 9, 6])).unwrap();
+        assert!((found / 3.0 - 1.0).abs() < 0.01, "{found}");
+        let calm = repeated(1000, [2.0, 3.0, 1.5f64.sqrt()], [8, 9, 6]);
+        let found = temperature(&calm).unwrap();
+        assert!((found / 0.5 - 1.0).abs() < 0.01, "{found}");
+    }
+
+    #[test]
+    fn a_few_rows_do_not_make_a_temperature_extreme() {
+        // All right, and as good as all wrong: without a prior there is no end.
+        let right = temperature(&predictions([2.0; 3], [10; 3])).unwrap();
+        assert!((0.2..0.8).contains(&right), "{right}");
+        let wrong = temperature(&predictions([2.0; 3], [0; 3])).unwrap();
+        assert!((1.2..5.0).contains(&wrong), "{wrong}");
+        assert_eq!(temperature(&Predictions::default()), None);
+    }
+
+    #[test]
+    fn the_calibration_error_is_the_mean_gap_between_confidence_and_accuracy() {
+        // Confidences of 0.8, 0.9 and 0.6; of ten rows each, 8, 7 and 6 are right.
+        let found = expected_calibration_error(&predictions([4.0, 9.0, 1.5], [8, 7, 6]));
+        assert!((found - 0.2 / 3.0).abs() < 1e-6, "{found}");
+        // 0.81 and 0.82 share a bin, in which one makes up for the other: 8.1 − 7 + 8.2 − 9.
+        let odds = [81.0 / 19.0, 41.0 / 9.0, 1.5];
+        let found = expected_calibration_error(&predictions(odds, [7, 9, 6]));
+        assert!((found - 0.01).abs() < 1e-6, "{found}");
+        assert_eq!(expected_calibration_error(&Predictions::default()), 0.0);
+    }
+}

@@ -1,0 +1,238 @@
+//! How learning behaves.
+
+use ndarray::Array2;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+const WIDTH: usize = 16;
+
+/// Rows of three classes in turn, a little apart in noise, and of two coarser ones.
+fn data(rows: usize) -> Dataset {
+    let mut generator = ChaCha8Rng::seed_from_u64(11);
+    let embeddings = Array2::from_shape_fn((rows, WIDTH), |(row, column)| {
+        let noise = 2.0 * generator.random::<f32>() - 1.0;
+        noise + if column == row % 3 { 1.0 } else { 0.0 }
+    });
+    let fine = (0..rows).map(|row| Some(row % 3)).collect();
+    let coarse = (0..rows).map(|row| Some(usize::from(row % 3 == 0))).collect();
+    let data = Dataset::new(embeddings).unwrap().with_task("fine", 3, fine).unwrap();
+    data.with_task("coarse", 2, coarse).unwrap()
+}
+
+fn every_fifth(rows: usize) -> Vec<bool> {
+    (0..rows).map(|row| row % 5 == 0).collect()
+}
+
+fn heads(data: &Dataset) -> Vec<Head> {
+    let head = |task| {
+        let labels: Vec<String> = (0..data.classes(task)).map(|class| class.to_string()).collect();
+        Head::seeded(labels, data.width(), task as u64).unwrap()
+    };
+    (0..data.tasks().len()).map(head).collect()
+}
+
+fn starts(data: &Dataset) -> Vec<Start> {
+    heads(data).into_iter().map(Start::Train).collect()
+}
+
+fn defaults() -> Plan {
+    Plan { solver: Solver::default(), l2: Strength::Auto, calibrate: true, seed: 7 }
+}
+
+fn adam(patience: Option<u32>) -> Plan {
+    let solver = Solver::Adam { learning_rate: 0.05, epochs: 200, batch_size: 16, patience };
+    Plan { solver, l2: Strength::Given(0.0), calibrate: false, seed: 7 }
+}
+
+/// Learns to the end.
+fn run(plan: &Plan, data: &Dataset, held_out: &[bool]) -> Vec<Learnt> {
+    let go_on = &mut |_| ControlFlow::Continue(());
+    learn(plan, data.clone(), held_out, starts(data), go_on).unwrap().heads
+}
+
+#[test]
+fn a_twin_is_what_would_be_learnt_if_the_held_out_rows_were_not_there() {
+    let data = data(120);
+    let held_out = every_fifth(120);
+    let train = data.split(&held_out).train;
+    for plan in [defaults(), adam(None)] {
+        let with = run(&plan, &data, &held_out);
+        let without = run(&plan, &train, &[false; 96]);
+        for (with, without) in with.iter().zip(&without) {
+            assert_eq!(with.twin.as_ref(), Some(&without.head));
+            assert_ne!(with.head, without.head, "the final head has seen the held-out rows");
+            assert_eq!(without.twin, None);
+        }
+    }
+}
+
+#[test]
+fn the_twin_is_scored_on_the_held_out_rows() {
+    let data = data(120);
+    let held_out = every_fifth(120);
+    let unseen = data.split(&held_out).validation.unwrap();
+    for (task, learnt) in run(&defaults(), &data, &held_out).into_iter().enumerate() {
+        let twin = learnt.twin.unwrap();
+        let predictions = Predictions::of(&twin, &unseen.labelled(task));
+        let expected = Evaluation::of(&predictions, twin.labels(), Evidence::HeldOut).unwrap();
+        let found = learnt.evaluation;
+        assert_eq!((found.on, found.rows), (Evidence::HeldOut, 24));
+        assert_eq!(found.confusion, expected.confusion);
+        // Dividing logits and dividing weights round differently.
+        assert!((found.loss - expected.loss).abs() < 1e-5);
+        assert!((found.calibration_error - expected.calibration_error).abs() < 1e-5);
+        assert!(found.temperature.is_some() && found.uncalibrated_error.is_some());
+        assert!(found.cross_validation.iter().any(|candidate| Some(candidate.l2) == found.l2));
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bits() {
+    let data = data(120);
+    for plan in [defaults(), adam(Some(3))] {
+        let first = run(&plan, &data, &every_fifth(120));
+        assert_eq!(run(&plan, &data, &every_fifth(120)), first);
+    }
+}
+
+#[test]
+fn without_held_out_rows_scores_come_from_the_cross_validation() {
+    let data = data(60);
+    for l2 in [Strength::Auto, Strength::Given(0.5)] {
+        let plan = Plan { l2, ..defaults() };
+        let evaluation = run(&plan, &data, &[false; 60]).remove(0).evaluation;
+        assert_eq!((evaluation.on, evaluation.rows), (Evidence::CrossValidation, 60));
+        assert_eq!(evaluation.cross_validation.is_empty(), l2 != Strength::Auto);
+        assert!(evaluation.temperature.is_some());
+    }
+}
+
+#[test]
+fn a_handful_of_rows_is_learnt_without_choice_or_calibration() {
+    let data = data(6);
+    let learnt = run(&defaults(), &data, &[false; 6]);
+    for (task, learnt) in learnt.iter().enumerate() {
+        let evaluation = &learnt.evaluation;
+        assert_eq!((evaluation.on, evaluation.accuracy), (Evidence::Training, 1.0));
+        assert_eq!(evaluation.temperature, None);
+        assert_eq!(evaluation.l2, Some(fallback(&data, task)));
+    }
+}
+
+#[test]
+fn adam_without_calibration_and_held_out_rows_is_its_bare_loop() {
+    let data = data(60);
+    let plan = adam(None);
+    let parts = heads(&data).into_iter().map(|head| Part::Train { head, l2: 0.0 }).collect();
+    let split = Split { train: data.clone(), validation: None };
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let expected = fit(&plan.solver, &split, parts, plan.seed, go_on).unwrap();
+    let mut reports = 0;
+    let found = learn(&plan, data.clone(), &[false; 60], starts(&data), &mut |step| {
+        assert!(matches!(step, Step::Epoch(_)), "{step:?}");
+        reports += 1;
+        ControlFlow::Continue(())
+    });
+    for (found, expected) in found.unwrap().heads.iter().zip(&expected) {
+        assert_eq!(found.head, expected.head);
+        assert_eq!(found.evaluation.temperature, None);
+    }
+    assert_eq!(reports, 200);
+}
+
+#[test]
+fn adam_is_refit_for_as_long_as_was_best() {
+    let data = data(120);
+    let held_out = every_fifth(120);
+    let plan = adam(Some(3));
+    let learnt = run(&plan, &data, &held_out);
+    let parts =
+        || heads(&data).into_iter().map(|head| Part::Train { head, l2: 0.0 }).collect::<Vec<_>>();
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let twins = fit(&plan.solver, &data.split(&held_out), parts(), plan.seed, go_on).unwrap();
+    let all = Split { train: data.clone(), validation: None };
+    for (task, (learnt, twin)) in learnt.iter().zip(&twins).enumerate() {
+        assert!(twin.epoch < 200, "{}", twin.epoch);
+        let Plan { solver: Solver::Adam { learning_rate, batch_size, .. }, .. } = plan else {
+            panic!("the plan is Adam");
+        };
+        let solver = Solver::Adam { learning_rate, epochs: twin.epoch, batch_size, patience: None };
+        let refit = fit(&solver, &all, parts(), plan.seed, go_on).unwrap();
+        assert_eq!(learnt.head, refit[task].head);
+    }
+}
+
+#[test]
+fn adam_is_calibrated_on_the_held_out_rows_when_asked() {
+    let data = data(120);
+    let plan = Plan { calibrate: true, ..adam(None) };
+    let evaluation = run(&plan, &data, &every_fifth(120)).remove(0).evaluation;
+    // Two hundred epochs without a penalty are far too sure of themselves.
+    assert!(evaluation.temperature.unwrap() > 1.2, "{:?}", evaluation.temperature);
+    let before = Plan { calibrate: false, ..plan };
+    let before = run(&before, &data, &every_fifth(120)).remove(0).evaluation;
+    assert!(evaluation.loss < before.loss);
+    assert_eq!(evaluation.uncalibrated_error, Some(before.calibration_error));
+    assert_eq!(evaluation.accuracy, before.accuracy);
+}
+
+#[test]
+fn a_frozen_head_stays_bit_equal_and_is_still_scored() {
+    let data = data(120);
+    let [fine, coarse] = heads(&data).try_into().unwrap();
+    let starts = vec![Start::Train(fine.clone()), Start::Freeze(coarse.clone())];
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let learning = learn(&defaults(), data.clone(), &every_fifth(120), starts, go_on).unwrap();
+    let (learnt, held_out) = (learning.heads, learning.held_out.unwrap());
+    assert_eq!(held_out, data.split(&every_fifth(120)).validation.unwrap());
+    assert_ne!(learnt[0].head, fine);
+    assert_eq!(learnt[1].head, coarse);
+    assert_eq!(learnt[1].twin, Some(coarse));
+    let evaluation = &learnt[1].evaluation;
+    assert_eq!((evaluation.on, evaluation.rows), (Evidence::HeldOut, 24));
+    assert_eq!((evaluation.temperature, evaluation.l2), (None, None));
+}
+
+#[test]
+fn learning_stops_at_whichever_step_it_is_told_to() {
+    let data = data(120);
+    type Chosen = fn(&Step) -> bool;
+    let steps: [Chosen; 3] = [
+        |step| matches!(step, Step::CrossValidation),
+        |step| matches!(step, Step::Epoch(_)),
+        |step| matches!(step, Step::Refit),
+    ];
+    for chosen in steps {
+        let mut told = 0;
+        let stopped =
+            learn(&defaults(), data.clone(), &every_fifth(120), starts(&data), &mut |step| {
+                assert_eq!(told, 0, "it went on to {step:?}");
+                if !chosen(&step) {
+                    return ControlFlow::Continue(());
+                }
+                told += 1;
+                ControlFlow::Break(())
+            });
+        assert!(matches!(stopped, Err(FitError::Cancelled { .. })), "{stopped:?}");
+        assert_eq!(told, 1);
+    }
+}
+
+#[test]
+fn balanced_classes_find_more_of_a_rare_one() {
+    let rows = 200;
+    let mut generator = ChaCha8Rng::seed_from_u64(4);
+    let rare = |row: usize| row.is_multiple_of(20);
+    let embeddings = Array2::from_shape_fn((rows, 2), |(row, column)| {
+        2.0 * generator.random::<f32>() - 1.0 + if rare(row) && column == 0 { 0.8 } else { 0.0 }
+    });
+    let classes = (0..rows).map(|row| Some(usize::from(rare(row)))).collect();
+    let data = Dataset::new(embeddings).unwrap().with_task("rare", 2, classes).unwrap();
+    let recall = |data: &Dataset| {
+        run(&defaults(), data, &[false; 200]).remove(0).evaluation.labels[1].recall
+    };
+    let (plain, balanced) = (recall(&data), recall(&data.clone().balanced()));
+    assert!(balanced >= plain + 0.3, "{plain} {balanced}");
+}

@@ -1,0 +1,412 @@
+//! Choosing how strong the penalty is: stratified k-fold cross-validation.
+
+use std::ops::ControlFlow;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::heads::head::Head;
+use crate::training::calibration::temperature;
+use crate::training::dataset::Dataset;
+use crate::training::predictions::Predictions;
+use crate::training::solver::Path;
+
+/// How strong the penalty of the weights is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Strength {
+    /// Chosen for each task by cross-validation.
+    #[default]
+    Auto,
+    /// The inverse of scikit-learn's `C`; see [`Solver`](crate::training::solver::Solver).
+    Given(f64),
+}
+
+/// Written for what it is: `"auto"`.
+const AUTO: &str = "auto";
+
+impl Serialize for Strength {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Strength::Auto => serializer.serialize_str(AUTO),
+            Strength::Given(l2) => serializer.serialize_f64(*l2),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Strength {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Strength;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+                formatter.write_str("a number or \"auto\"")
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Strength, E> {
+                Ok(Strength::Given(value))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Strength, E> {
+                Ok(Strength::Given(value as f64))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Strength, E> {
+                Ok(Strength::Given(value as f64))
+            }
+
+            /// In a query string, numbers are texts.
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Strength, E> {
+                if value == AUTO {
+                    return Ok(Strength::Auto);
+                }
+                let number = value.parse().map(Strength::Given);
+                number.map_err(|_| E::invalid_value(de::Unexpected::Str(value), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A strength that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub l2: f64,
+    /// Mean cross-entropy in nats of the rows that the heads were not fit on, at the best temperature.
+    pub loss: f64,
+    /// Share of these rows whose most probable label is the right one.
+    pub accuracy: f64,
+}
+
+/// The outcome of a cross-validation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selection {
+    /// The strength with the least loss.
+    pub l2: f64,
+    /// All strengths that were tried, strong ones first.
+    pub candidates: Vec<Candidate>,
+    /// What the heads of that strength say of the rows that they were not fit on.
+    pub predictions: Predictions,
+    /// At which these predictions have the least loss.
+    pub temperature: f64,
+    /// The mean of these heads: near to what all rows together would give.
+    pub head: Head,
+}
+
+/// Over the mean square of the embeddings' length, so that it does not matter in what unit they are:
+/// for embeddings of length 1, C in scikit-learn's terms from 0.1 to 100.
+const GRID: [f64; 7] = [10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
+
+/// What a task gets, times the same, that has too few rows for a choice.
+const FALLBACK: f64 = 0.1;
+
+/// Of as many rows as [`FEWER_FOLDS_FROM`] each fold says so much that three are enough.
+const FOLDS: usize = 5;
+const FOLDS_OF_MANY: usize = 3;
+const FEWER_FOLDS_FROM: usize = 5_000;
+
+/// Strengths in succession without a better loss after which weaker ones, which take longest, are not
+/// tried.
+const WORSE: usize = 2;
+
+/// With fewer rows to score on, chance decides.
+pub(super) const FEWEST_ROWS: usize = 10;
+
+/// Rows that take part at most: more would not change the choice, but the time that it takes.
+const MOST_ROWS: usize = 20_000;
+
+/// The strength for a task whose rows are too few for a choice.
+pub fn fallback(data: &Dataset, task: usize) -> f64 {
+    FALLBACK * data.labelled(task).mean_square()
+}
+
+/// What to cross-validate: a task by its position in the data set. `seed` draws the folds.
+pub struct CrossValidation<'a> {
+    pub data: &'a Dataset,
+    pub task: usize,
+    /// With the task's labels.
+    pub like: &'a Head,
+    pub seed: u64,
+}
+
+impl CrossValidation<'_> {
+    /// Tries strengths, strong ones first: each fold's rows are scored by heads that were fit on the other folds'. A
+    /// given strength is the only one. Asks `go_on` before each epoch, and breaks off if it says so.
+    /// Gives `None` where there are too few rows.
+    pub fn run(
+        &self,
+        strength: Strength,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> ControlFlow<(), Option<Selection>> {
+        let rows = self.data.labelled(self.task);
+        let scale = rows.mean_square();
+        let strengths = match strength {
+            Strength::Auto => GRID.map(|l2| l2 * scale).to_vec(),
+            Strength::Given(l2) => vec![l2],
+        };
+        let folds = Folds::stratified(rows.rows(), rows.classes(), self.seed);
+        if folds.scored() < FEWEST_ROWS {
+            return ControlFlow::Continue(None);
+        }
+        let train = |fold| self.data.labelled_among(self.task, folds.others(fold));
+        let mut paths: Vec<Path> =
+            (0..folds.count()).map(|fold| Path::new(train(fold), self.like)).collect();
+        let mut best: Option<Selection> = None;
+        let mut candidates = Vec::with_capacity(strengths.len());
+        let mut worse = 0;
+        for l2 in strengths {
+            let mut heads = Vec::with_capacity(paths.len());
+            for path in &mut paths {
+                match path.fit(l2, go_on)? {
+                    Some(head) => heads.push(head),
+                    None => return ControlFlow::Continue(None),
+                }
+            }
+            let (candidate, selection) = self.score(l2, &heads, &folds);
+            if best.is_none() || candidates.iter().all(|it: &Candidate| candidate.loss < it.loss) {
+                best = Some(selection);
+                worse = 0;
+            } else {
+                worse += 1;
+            }
+            candidates.push(candidate);
+            if worse == WORSE {
+                break;
+            }
+        }
+        ControlFlow::Continue(best.map(|best| Selection { candidates, ..best }))
+    }
+
+    /// How the heads of the folds do on the rows that they were not fit on.
+    fn score(&self, l2: f64, heads: &[Head], folds: &Folds) -> (Candidate, Selection) {
+        let mut predictions = Predictions::default();
+        for (fold, head) in heads.iter().enumerate() {
+            let rows = self.data.labelled_among(self.task, folds.rows(fold));
+            predictions.append(Predictions::of(head, &rows));
+        }
+        let temperature = temperature(&predictions).unwrap_or(1.0);
+        let (mut loss, mut right, mut total) = (0.0, 0.0, 0.0);
+        for row in predictions.clone().at_temperature(temperature).rows() {
+            loss += row.weight * row.cross_entropy();
+            right += row.weight * f64::from(u8::from(row.answer() == row.class));
+            total += row.weight;
+        }
+        let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
+        let (head, candidates) = (mean(heads), Vec::new());
+        (candidate, Selection { l2, candidates, predictions, temperature, head })
+    }
+}
+
+/// The head whose weights are the mean of all.
+fn mean(heads: &[Head]) -> Head {
+    let (mut weights, mut bias) = (heads[0].weights().to_owned(), heads[0].bias().to_owned());
+    for head in &heads[1..] {
+        weights += head.weights();
+        bias += head.bias();
+    }
+    let share = 1.0 / heads.len() as f32;
+    Head::new(heads[0].labels().clone(), weights * share, bias * share)
+        .expect("the mean of bounded weights is bounded")
+}
+
+/// Rows dealt out to folds.
+struct Folds {
+    folds: Vec<Vec<usize>>,
+    /// Rows of classes that have no other: always fit on, as nothing could be learnt without them.
+    single: Vec<usize>,
+}
+
+impl Folds {
+    /// Deals the rows of each class, shuffled, to one fold after another, going on with the next class
+    /// where the last one ended: the folds have as many rows to within one, of each class too. Of
+    /// very many rows only so many take part as keeps their number bounded.
+    fn stratified(rows: &[usize], classes: &[usize], seed: u64) -> Self {
+        let count = if rows.len() < FEWER_FOLDS_FROM { FOLDS } else { FOLDS_OF_MANY };
+        let piles = count * rows.len().div_ceil(MOST_ROWS).max(1);
+        let mut folds = vec![Vec::new(); piles];
+        let mut single = Vec::new();
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        order.sort_by_key(|&position| classes[position]);
+        let mut dealt = 0;
+        for class in order.chunk_by(|&left, &right| classes[left] == classes[right]) {
+            if let [only] = *class {
+                single.push(rows[only]);
+                continue;
+            }
+            for &position in class {
+                folds[dealt % piles].push(rows[position]);
+                dealt += 1;
+            }
+        }
+        folds.truncate(count);
+        // In the order of the data set: rows that lie side by side need not be copied.
+        folds.iter_mut().for_each(|fold| fold.sort_unstable());
+        Self { folds, single }
+    }
+
+    fn count(&self) -> usize {
+        self.folds.len()
+    }
+
+    fn scored(&self) -> usize {
+        self.folds.iter().map(Vec::len).sum()
+    }
+
+    /// The rows that are scored in a fold.
+    fn rows(&self, fold: usize) -> impl Iterator<Item = usize> {
+        self.folds[fold].iter().copied()
+    }
+
+    /// The rows that are fit on there, in order.
+    fn others(&self, fold: usize) -> Vec<usize> {
+        let others = self.folds.iter().enumerate().filter(|&(other, _)| other != fold);
+        let mut rows: Vec<usize> = others.flat_map(|(_, rows)| rows.iter().copied()).collect();
+        rows.extend_from_slice(&self.single);
+        rows.sort_unstable();
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use rand::RngExt;
+
+    use super::*;
+
+    const WIDTH: usize = 24;
+
+    /// Rows of three classes in turn, `signal` away from each other in noise of ±1.
+    fn data(rows: usize, signal: f32, unit: f32) -> Dataset {
+        let mut generator = ChaCha8Rng::seed_from_u64(5);
+        let embeddings = Array2::from_shape_fn((rows, WIDTH), |(row, column)| {
+            let noise = 2.0 * generator.random::<f32>() - 1.0;
+            unit * (noise + if column == row % 3 { signal } else { 0.0 })
+        });
+        let classes = (0..rows).map(|row| Some(row % 3)).collect();
+        Dataset::new(embeddings).unwrap().with_task("task", 3, classes).unwrap()
+    }
+
+    fn select(data: &Dataset, strength: Strength) -> Option<Selection> {
+        let like = Head::seeded(["a", "b", "c"].map(str::to_owned).to_vec(), WIDTH, 0).unwrap();
+        let validation = CrossValidation { data, task: 0, like: &like, seed: 3 };
+        match validation.run(strength, &mut || ControlFlow::Continue(())) {
+            ControlFlow::Continue(selection) => selection,
+            ControlFlow::Break(()) => panic!("nobody stopped it"),
+        }
+    }
+
+    #[test]
+    fn folds_share_the_rows_of_each_class() {
+        let rows: Vec<usize> = (100..231).collect();
+        let classes: Vec<usize> = (0..131).map(|row| if row == 7 { 3 } else { row % 3 }).collect();
+        let folds = Folds::stratified(&rows, &classes, 1);
+        assert_eq!(folds.single, [107]);
+        let mut seen: Vec<usize> = (0..FOLDS).flat_map(|fold| folds.rows(fold)).collect();
+        seen.extend(&folds.single);
+        seen.sort_unstable();
+        assert_eq!(seen, rows);
+        for class in 0..3 {
+            let of_class = |row: &usize| classes[row - 100] == class;
+            let counts = (0..FOLDS).map(|fold| folds.rows(fold).filter(of_class).count());
+            let counts: Vec<usize> = counts.collect();
+            let spread = counts.iter().max().unwrap() - counts.iter().min().unwrap();
+            assert!(spread <= 1, "class {class}: {counts:?}");
+        }
+        for fold in 0..FOLDS {
+            let mut all = folds.others(fold);
+            assert!(all.contains(&107));
+            all.extend(folds.rows(fold));
+            all.sort_unstable();
+            assert_eq!(all, rows);
+        }
+        assert_ne!(Folds::stratified(&rows, &classes, 2).folds, folds.folds);
+    }
+
+    #[test]
+    fn of_very_many_rows_only_so_many_take_part() {
+        let rows: Vec<usize> = (0..3 * MOST_ROWS).collect();
+        let classes: Vec<usize> =
+            rows.iter().map(|row| usize::from(row.is_multiple_of(10))).collect();
+        let folds = Folds::stratified(&rows, &classes, 1);
+        assert!(folds.scored().abs_diff(MOST_ROWS) <= FOLDS_OF_MANY, "{}", folds.scored());
+        let rare: usize =
+            folds.folds.iter().flatten().filter(|&&row| row.is_multiple_of(10)).count();
+        assert!(rare.abs_diff(MOST_ROWS / 10) <= FOLDS_OF_MANY, "{rare}");
+    }
+
+    #[test]
+    fn noise_gets_a_stronger_penalty_than_signal() {
+        let noise = select(&data(150, 0.0, 1.0), Strength::Auto).unwrap();
+        let signal = select(&data(150, 3.0, 1.0), Strength::Auto).unwrap();
+        assert!(noise.l2 > signal.l2, "{} {}", noise.l2, signal.l2);
+        for selection in [&noise, &signal] {
+            let least = |best: f64, candidate: &Candidate| best.min(candidate.loss);
+            let least = selection.candidates.iter().fold(f64::INFINITY, least);
+            let chosen = selection.candidates.iter().find(|it| it.l2 == selection.l2).unwrap();
+            assert_eq!(chosen.loss, least);
+            // All were tried, or as many beyond the best as are enough to tell.
+            let (tried, beyond) = (selection.candidates.len(), &selection.candidates);
+            let beyond = beyond.iter().filter(|candidate| candidate.l2 < selection.l2).count();
+            assert!(tried == GRID.len() || beyond == WORSE, "{:?}", selection.candidates);
+        }
+    }
+
+    #[test]
+    fn no_row_is_scored_by_a_head_that_has_seen_it() {
+        // Sixty rows of noise in 24 dimensions: a head that has seen them gets most of them right.
+        let found = select(&data(60, 0.0, 1.0), Strength::Given(0.01)).unwrap();
+        assert_eq!(found.candidates.len(), 1);
+        assert_eq!(found.predictions.len(), 60);
+        let accuracy = found.candidates[0].accuracy;
+        // One in three by chance, with a standard deviation of 0.06.
+        assert!(accuracy < 0.55, "{accuracy}");
+    }
+
+    #[test]
+    fn the_unit_of_the_embeddings_does_not_matter() {
+        let small = select(&data(90, 0.7, 0.1), Strength::Auto).unwrap();
+        let large = select(&data(90, 0.7, 6.0), Strength::Auto).unwrap();
+        assert!((large.l2 / small.l2 / 3600.0 - 1.0).abs() < 1e-3);
+        for (small, large) in small.candidates.iter().zip(&large.candidates) {
+            // As near as the tolerance of a path.
+            assert!((small.loss - large.loss).abs() < 5e-3, "{small:?} {large:?}");
+        }
+    }
+
+    #[test]
+    fn too_few_rows_leave_the_choice_open() {
+        assert_eq!(select(&data(9, 1.0, 1.0), Strength::Auto), None);
+        assert!(select(&data(10, 1.0, 1.0), Strength::Auto).is_some());
+    }
+
+    #[test]
+    fn a_cross_validation_stops_when_told_to() {
+        let data = data(60, 1.0, 1.0);
+        let like = Head::seeded(["a", "b", "c"].map(str::to_owned).to_vec(), WIDTH, 0).unwrap();
+        let validation = CrossValidation { data: &data, task: 0, like: &like, seed: 3 };
+        let mut epochs = 0;
+        let stopped = validation.run(Strength::Auto, &mut || {
+            epochs += 1;
+            if epochs == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!((stopped, epochs), (ControlFlow::Break(()), 5));
+    }
+
+    #[test]
+    fn a_strength_is_written_as_auto_or_a_number() {
+        for (strength, text) in [(Strength::Auto, "\"auto\""), (Strength::Given(0.25), "0.25")] {
+            assert_eq!(serde_json::to_string(&strength).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Strength>(text).unwrap(), strength);
+        }
+        // As it comes in a query string.
+        assert_eq!(serde_json::from_str::<Strength>("\"3e-1\"").unwrap(), Strength::Given(0.3));
+        let refused = serde_json::from_str::<Strength>("\"strong\"").unwrap_err().to_string();
+        assert!(refused.contains("expected a number or \"auto\""), "{refused}");
+    }
+}
