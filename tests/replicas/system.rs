@@ -89,10 +89,10 @@ pub fn live(replica: &Server) -> Value {
 
 /// A job that takes some seconds.
 pub fn long(round: usize) -> Value {
-    lasting(round, 400)
+    lasting(round, 120)
 }
 
-/// A job of so many epochs, a few dozen a second.
+/// A job of so many epochs, some dozens a second.
 pub fn lasting(round: usize, epochs: u32) -> Value {
     json!({
         "examples": examples(1500, round),
