@@ -1,6 +1,5 @@
 //! Assembles the parts, owns every task and thread, and ends them in order.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,16 +12,16 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ModelConfig, ShutdownConfig};
 use crate::encoder::folder::Overrides;
 use crate::encoder::session::Runtime;
-use crate::encoder::{Encoder, Engine, EngineSettings, LoadError, ModelSpec, Models};
-use crate::heads::live::{LiveHeads, LiveTask};
+use crate::encoder::{Engine, EngineSettings, LoadError, ModelSpec, Models};
+use crate::heads::follow::{FollowError, Follower, FollowerParts};
+use crate::heads::live::LiveHeads;
 use crate::heads::zero_shot::LabelCache;
-use crate::heads::{HeadVersion, InitialSeed, VersionError};
 use crate::http::body::room::BodyRoom;
 use crate::http::{self, AppState, Parts, gate, listener};
 use crate::metrics::Metrics;
 use crate::readiness::{Phase, Readiness};
-use crate::store::{Store, StoreError, StoredVersion};
-use crate::training::worker::Trainer;
+use crate::store::{Store, StoreError};
+use crate::training::worker::{Trainer, TrainerParts};
 
 /// Label sets of the largest size whose embeddings are kept.
 const LABEL_SETS_KEPT: usize = 4;
@@ -38,10 +37,10 @@ pub enum AppError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Version(#[from] VersionError),
+    Follow(#[from] FollowError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("asked to end while the models were being loaded")]
+    #[error("asked to end while the store and the models were being loaded")]
     Interrupted,
     #[error("{0}")]
     Fault(String),
@@ -95,25 +94,33 @@ impl Listening {
     pub async fn load(self, shutdown: &CancellationToken) -> Result<App, AppError> {
         let config = &self.config;
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(&config.store.url).await?.keeping_texts(config.store.texts);
+        let store = open_store(config, shutdown).await?;
         let (engine, runtime) = start_engine(config, &metrics, shutdown).await?;
         let encoders = engine.encoders().clone();
         let heads = Arc::new(LiveHeads::new(Arc::clone(&metrics)));
         declare_tasks(config, &store).await?;
-        heads.write().await.put(load_heads(&store, &encoders).await?);
-        recover_jobs(config, &store).await?;
-        let queued_jobs = config.training.queued_jobs.get().try_into().unwrap_or(u32::MAX);
-        let trainer = Trainer::new(
-            store.clone(),
-            encoders.clone(),
-            Arc::clone(&heads),
-            Arc::clone(&metrics),
-            queued_jobs,
-        );
+        let follower = Arc::new(Follower::new(FollowerParts {
+            store: store.clone(),
+            encoders: encoders.clone(),
+            heads: Arc::clone(&heads),
+            metrics: Arc::clone(&metrics),
+            readiness: self.readiness.clone(),
+        }));
+        follower.refresh().await?;
+        let parts = TrainerParts {
+            store: store.clone(),
+            encoders: encoders.clone(),
+            heads: Arc::clone(&heads),
+            follower: Arc::clone(&follower),
+            metrics: Arc::clone(&metrics),
+        };
+        let trainer = Trainer::new(parts, config.training.clone());
+        trainer.recover().await?;
         let state = AppState::new(Parts {
             config: self.config.clone(),
             encoders,
             heads,
+            follower,
             labels: LabelCache::new(LABEL_SETS_KEPT * config.limits.labels_per_task.get()),
             bodies: Arc::new(BodyRoom::new(config.limits.body_bytes_in_flight.get())),
             store,
@@ -145,12 +152,15 @@ impl App {
         let Listening { config, mut server, stop_serving, readiness, .. } = listening;
         let stop_training = CancellationToken::new();
         let mut trainer = tokio::spawn(state.trainer.clone().run(stop_training.clone()));
+        // What is published elsewhere goes live here until the last answer is out.
+        let mut follower = tokio::spawn(Arc::clone(&state.follower).run(stop_serving.clone()));
 
         let fault = tokio::select! {
             () = shutdown.cancelled() => None,
             reason = engine.fault() => Some(AppError::Fault(reason)),
             ended = &mut server => Some(ended_early("the server's task", ended)),
             ended = &mut trainer => Some(ended_early("the trainer", ended)),
+            ended = &mut follower => Some(ended_early("the follower of the live heads", ended)),
         };
         let phase = if fault.is_some() { Phase::Failed } else { Phase::Draining };
         readiness.enter(phase);
@@ -161,7 +171,7 @@ impl App {
             tokio::time::sleep(delay).await;
         }
         stop_serving.cancel();
-        let drained = drain(vec![server, trainer], grace).await;
+        let drained = drain(vec![server, trainer, follower], grace).await;
         // What is not done by now is cut off: joining waits for no more than one micro-batch a worker.
         let closing = tokio::time::timeout(CLOSE, state.store.close());
         let joining = spawn_blocking(move || drop(engine));
@@ -174,6 +184,15 @@ impl App {
             None => drained,
         }
     }
+}
+
+/// A database that is away is waited for, but not by one that is asked to end.
+async fn open_store(config: &Config, shutdown: &CancellationToken) -> Result<Store, AppError> {
+    let store = tokio::select! {
+        store = Store::open(&config.store.url) => store?,
+        () = shutdown.cancelled() => return Err(AppError::Interrupted),
+    };
+    Ok(store.keeping_texts(config.store.texts).with_leases_of(config.training.lease))
 }
 
 async fn start_engine(
@@ -244,60 +263,6 @@ pub(crate) fn model_spec(name: &str, model: &ModelConfig) -> ModelSpec {
 async fn declare_tasks(config: &Config, store: &Store) -> Result<(), AppError> {
     for task in config.declared_tasks() {
         store.put_task(&task).await?;
-    }
-    Ok(())
-}
-
-/// The stored tasks with their live versions, or with seeded heads where none was published, or where
-/// the one that was belongs to another encoder. A task whose model is not served stays in the store.
-async fn load_heads(
-    store: &Store,
-    encoders: &BTreeMap<String, Arc<Encoder>>,
-) -> Result<Vec<LiveTask>, AppError> {
-    let mut versions: BTreeMap<String, StoredVersion> =
-        store.live_versions().await?.into_iter().map(|v| (v.info.task.clone(), v)).collect();
-    let mut heads = Vec::new();
-    for task in store.tasks().await? {
-        let Some(encoder) = encoders.get(&task.model) else {
-            tracing::warn!(
-                task = task.name,
-                model = task.model,
-                "left out: its model is not served"
-            );
-            continue;
-        };
-        let info = encoder.info();
-        let untrained = || HeadVersion::untrained(&task, info, InitialSeed::default());
-        let (version, mismatched) = match versions.remove(&task.name) {
-            None => (untrained(), None),
-            Some(stored) if stored.info.encoder == info.fingerprint => {
-                (HeadVersion::restored(stored)?, None)
-            }
-            Some(StoredVersion { info: stored, .. }) => {
-                tracing::error!(
-                    task = task.name,
-                    version = stored.version,
-                    model = task.model,
-                    "the head was fit on another encoder and does not answer until it is trained again"
-                );
-                (untrained(), Some(stored.version))
-            }
-        };
-        heads.push(LiveTask { task, version, mismatched });
-    }
-    Ok(heads)
-}
-
-async fn recover_jobs(config: &Config, store: &Store) -> Result<(), AppError> {
-    let recovered = store.recover(config.training.on_restart).await?;
-    for (jobs, outcome) in [
-        (recovered.queued, "runs again"),
-        (recovered.failed, "is marked failed"),
-        (recovered.cancelled, "is cancelled, as had been asked"),
-    ] {
-        for job in jobs {
-            tracing::warn!(job, outcome, "the server died while the job was running");
-        }
     }
     Ok(())
 }

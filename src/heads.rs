@@ -1,5 +1,6 @@
 //! Tasks, their head versions, and which of these answer now.
 
+pub mod follow;
 pub mod head;
 pub mod live;
 pub mod task;

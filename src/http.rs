@@ -30,6 +30,7 @@ use tracing::Instrument;
 
 use crate::config::Config;
 use crate::encoder::Encoder;
+use crate::heads::follow::Follower;
 use crate::heads::live::LiveHeads;
 use crate::heads::zero_shot::LabelCache;
 use crate::http::body::room::{self, BodyRoom};
@@ -48,6 +49,7 @@ pub struct Parts {
     pub config: Config,
     pub encoders: BTreeMap<String, Arc<Encoder>>,
     pub heads: Arc<LiveHeads>,
+    pub follower: Arc<Follower>,
     /// Embeddings of labels that requests brought along.
     pub labels: LabelCache,
     pub bodies: Arc<BodyRoom>,

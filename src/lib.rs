@@ -39,6 +39,13 @@
 //! the fit, its calibration, its scores), and records every epoch. The new versions, the job's end and
 //! its examples become durable in one transaction; then one atomic swap makes the versions live.
 //!
+//! # Replicas
+//!
+//! Processes that share a PostgreSQL database are one system. The one that runs a job holds its
+//! lease, which the transaction that publishes confirms; the others take the job over when the lease
+//! runs out. Each [follows](heads::follow) the store: what goes live there goes live here. Serving
+//! needs no database.
+//!
 //! # What always holds
 //!
 //! 1. An embedding does not depend on what else was in its batch.

@@ -77,6 +77,8 @@ pub struct Metrics {
     pub queue_tokens: Gauge,
     pub head_version: Family<TaskLabel, Gauge>,
     pub head_swaps: Family<TaskLabel, Counter>,
+    pub heads_lag: Gauge<f64, AtomicU64>,
+    pub store_up: Gauge,
     pub jobs: Family<StateLabel, Gauge>,
     pub epoch_loss: Family<TaskLabel, Gauge<f64, AtomicU64>>,
     pub model: Family<ModelInfoLabels, Gauge>,
@@ -103,6 +105,8 @@ impl Metrics {
             queue_tokens: Gauge::default(),
             head_version: Family::default(),
             head_swaps: Family::default(),
+            heads_lag: Gauge::default(),
+            store_up: Gauge::default(),
             jobs: Family::default(),
             epoch_loss: Family::default(),
             model: Family::default(),
@@ -175,6 +179,13 @@ impl Metrics {
             self.head_version.clone(),
         );
         registry.register("head_swaps", "Versions that went live", self.head_swaps.clone());
+        registry.register_with_unit(
+            "heads_lag",
+            "Time since the live heads were last known to be those of a store that replicas share",
+            Unit::Seconds,
+            self.heads_lag.clone(),
+        );
+        registry.register("store_up", "1 while the store can be reached", self.store_up.clone());
         registry.register("jobs", "Training jobs by state", self.jobs.clone());
         registry.register(
             "epoch_loss",

@@ -1,9 +1,10 @@
 //! Durable state in SQL: tasks, head versions, jobs and examples. The only place with SQL.
 //!
-//! Every query and migration runs unchanged on SQLite and on PostgreSQL: `$1` placeholders, types
-//! and clauses that both know, rows that must be changed in turn locked by an update. What is one
-//! step for the caller is one transaction here, durable when the method returns. Texts and labels
-//! are never logged and never part of an error.
+//! Every query and migration runs unchanged on SQLite, which one process owns, and on PostgreSQL,
+//! which any number of replicas share: `$1` placeholders, types and clauses that both know, rows that
+//! must be changed in turn locked by an update. What is one step for the caller is one transaction
+//! here, durable when the method returns. Texts and labels are never logged and never part of an
+//! error.
 
 mod embeddings;
 mod error;
@@ -11,34 +12,40 @@ mod examples;
 #[cfg(test)]
 mod fixtures;
 mod jobs;
+mod lease;
 mod live_versions;
 mod memory;
 #[cfg(test)]
 mod migrations;
 mod outcome;
+mod postgres;
 mod queue;
+mod revision;
 mod sqlite;
 mod tasks;
 mod versions;
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{Any, AnyPool, Connection, Row, Transaction};
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, AnyPool, Row, Transaction};
+use uuid::Uuid;
 
 pub use error::StoreError;
 pub use examples::{ExampleQuery, ExampleSelection, ListedExample};
 pub use jobs::{JobCounts, JobQuery};
+pub use lease::Renewal;
 pub use memory::StoredExample;
 pub use outcome::Outcome;
 pub use queue::{Cancellation, MOST_ATTEMPTS, Recovered};
+pub use revision::Revision;
 pub use tasks::TaskChange;
 pub use versions::{NewVersion, StoredVersion, VersionInfo};
 
 use error::During;
-use sqlite::DatabaseFile;
 
 use crate::training::text_hash::TextHash;
 
@@ -46,42 +53,55 @@ use crate::training::text_hash::TextHash;
 #[derive(Clone, Debug)]
 pub struct Store {
     reads: AnyPool,
-    /// A single connection on SQLite, where only one may write: writers queue for it fairly instead
-    /// of polling a locked file.
     writes: AnyPool,
+    engine: Engine,
     /// Whether the texts of examples are kept.
     texts: bool,
-    /// Makes this process the file's only one. The system lets go of it however the process ends.
-    _lock: Arc<File>,
+    /// What the leases of this process are known by.
+    replica: Arc<str>,
+    /// How long a lease lasts that is not renewed.
+    lease: Duration,
 }
 
-/// SQLite connections that read while another one writes.
-const READERS: u32 = 4;
+/// The database behind a store.
+#[derive(Clone, Debug)]
+enum Engine {
+    /// The lock makes this process the file's only one. The system lets go of it however the process
+    /// ends.
+    Sqlite {
+        _lock: Arc<File>,
+    },
+    Postgres,
+}
+
+/// A database that is ready for use.
+struct Opened {
+    reads: AnyPool,
+    writes: AnyPool,
+    engine: Engine,
+}
 
 /// Rows that one statement carries. More gain nothing: SQLite finds the name of a parameter by
 /// walking through all of the statement's names.
 const ROWS_PER_STATEMENT: usize = 100;
 
 impl Store {
-    /// Opens `sqlite:PATH`, creates the file and its folder where they are missing, and brings the
-    /// tables up to date.
+    /// Opens `sqlite:PATH` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, and brings the tables up
+    /// to date. A PostgreSQL server that is out of reach is waited for, up to a minute.
     ///
     /// # Errors
-    /// A URL of another kind, a path that cannot be used, a file that is no database, comes from a
-    /// newer polyhead or is in use by another process.
+    /// A URL of another kind. SQLite: a path that cannot be used, a file that is no database or is in
+    /// use by another process. PostgreSQL: a server that is still out of reach or lets nobody in. A
+    /// database from a newer polyhead.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let file = DatabaseFile::own(url)?;
-        let mut connection = file.prepare().await?;
-        let migrated = sqlx::migrate!().run(&mut connection).await;
-        migrated.map_err(|source| file.migration_error(source))?;
-        connection.close().await.during("close the connection that prepared the store")?;
-        Ok(Self {
-            reads: file.pool(AnyPoolOptions::new().max_connections(READERS), sqlite::READ)?,
-            writes: file.pool(AnyPoolOptions::new().max_connections(1), sqlite::WRITE)?,
-            texts: true,
-            _lock: Arc::new(file.into_lock()),
-        })
+        let Opened { reads, writes, engine } = match url.split_once(':') {
+            Some(("sqlite", _)) => sqlite::open(url).await?,
+            Some(("postgres" | "postgresql", _)) => postgres::open(url).await?,
+            _ => return Err(StoreError::Url),
+        };
+        let replica = Uuid::now_v7().to_string().into();
+        Ok(Self { reads, writes, engine, texts: true, replica, lease: lease::DEFAULT })
     }
 
     /// Whether jobs that end from now on leave the texts of their examples, or only their hashes.
@@ -89,7 +109,22 @@ impl Store {
         Self { texts, ..self }
     }
 
-    /// Waits for the operations under way, then closes all connections; later operations fail. The
+    /// How long the replica that runs a job may be silent before another one takes the job over.
+    pub fn with_leases_of(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// See [`Store::with_leases_of`].
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Whether other processes may work on the same state.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres)
+    }
+
+    /// Waits for the operations under way, then closes all connections; later operations fail. A
     /// file may be opened again once every clone is dropped.
     pub async fn close(&self) {
         self.reads.close().await;
@@ -104,7 +139,23 @@ impl Store {
     }
 }
 
-/// The clock of the store, in microseconds since the Unix epoch.
+impl Engine {
+    /// The database's clock, the only one that all replicas read alike; in microseconds since the
+    /// Unix epoch. A file's is that of the process that owns it.
+    async fn now(&self, connection: &mut AnyConnection) -> Result<i64, StoreError> {
+        match self {
+            Self::Sqlite { .. } => Ok(now()),
+            Self::Postgres => {
+                let clock = sqlx::query_scalar(
+                    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+                );
+                clock.fetch_one(connection).await.during("read the database's clock")
+            }
+        }
+    }
+}
+
+/// This machine's clock, in microseconds since the Unix epoch.
 fn now() -> i64 {
     Timestamp::now().as_microsecond()
 }

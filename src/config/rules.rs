@@ -1,6 +1,7 @@
 //! What no single value's type can say: ranges, names, files and references between keys.
 
 use std::path::{Component, Path};
+use std::time::Duration;
 
 use crate::config::key::Key;
 use crate::config::{Config, ModelConfig};
@@ -9,6 +10,9 @@ use crate::name;
 
 /// More is a slip: each worker has a session of every model and a thread.
 const MOST_WORKERS: usize = 256;
+
+/// A shorter lease runs out while its holder waits for a busy database.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 
 /// A broken rule.
 pub struct Violation {
@@ -43,6 +47,11 @@ fn durations(config: &Config) -> Vec<Violation> {
             format!("found no time at all, allowed: more than \"0s\", such as {example:?}");
         Violation::at(key, message)
     })
+    .chain((config.training.lease < SHORTEST_LEASE).then(|| {
+        let found = config.training.lease;
+        let message = format!("found {found:?}, allowed: at least \"1s\", such as \"15s\"");
+        Violation::at(Key::from(["training", "lease"]), message)
+    }))
     .collect()
 }
 
@@ -104,13 +113,13 @@ fn files(config: &Config) -> Vec<Violation> {
     }
     // The URL itself is not shown: it may hold a password.
     let scheme = config.store.url.split_once(':').map(|(scheme, _)| scheme);
-    if scheme != Some("sqlite") {
+    if !matches!(scheme, Some("sqlite" | "postgres" | "postgresql")) {
         let found = scheme
             .map_or_else(|| "no scheme".to_owned(), |scheme| format!("the scheme {scheme:?}"));
         violations.push(Violation::at(
             Key::from(["store", "url"]),
             format!(
-                "found {found}, allowed: a URL of SQLite, such as \"sqlite://data/polyhead.db\""
+                "found {found}, allowed: a URL of SQLite, such as \"sqlite://data/polyhead.db\", or of PostgreSQL, such as \"postgres://USER:PASSWORD@HOST/DATABASE\""
             ),
         ));
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::causes::Causes;
 use crate::encoder::EncodeError;
 use crate::encoder::tokenizer::TokenizerError;
+use crate::heads::follow::FollowError;
 use crate::heads::head::HeadError;
 use crate::heads::task::TaskError;
 use crate::metrics::Rejection;
@@ -215,6 +216,15 @@ impl From<HeadError> for Problem {
     }
 }
 
+impl From<FollowError> for Problem {
+    fn from(error: FollowError) -> Problem {
+        match error {
+            FollowError::Store(error) => error.into(),
+            FollowError::Version(error) => Problem::internal(&error),
+        }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         let detail = error.to_string();
@@ -232,6 +242,11 @@ impl From<StoreError> for Problem {
             StoreError::TaskInTraining { .. } => Problem::conflict("task_in_training", detail),
             StoreError::JobState { .. } => Problem::conflict("job_ended", detail),
             StoreError::NulCharacter { .. } => Problem::invalid("nul_character", detail),
+            other if other.is_outage() => {
+                tracing::warn!(cause = %Causes(&other), "a request needs the database, which is away");
+                let detail = "the database cannot be reached; texts are embedded and classified all the same, but what is stored, training above all, has to wait for it";
+                Problem::unavailable("store_unavailable", detail)
+            }
             other => Problem::internal(&Causes(&other)),
         }
     }

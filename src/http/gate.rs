@@ -47,6 +47,9 @@ impl MakeRequestId for NewRequestId {
 async fn forward(application: Arc<OnceLock<Router>>, request: Request) -> Response {
     match application.get() {
         Some(router) => router.clone().oneshot(request).await.into_response(),
-        None => Problem::unavailable("starting", "the models are being loaded").into_response(),
+        None => {
+            let detail = "the store and the models are being loaded";
+            Problem::unavailable("starting", detail).into_response()
+        }
     }
 }

@@ -108,7 +108,12 @@ pub async fn put(
     let limits = state.config.limits.task_limits();
     let task = Task::new(name.clone(), model, definition.labels, &limits)?;
     let task = Task { new_labels: definition.new_labels, ..task };
-    let status = match to_the_end(define(state.clone(), task)).await? {
+    let change = to_the_end(define(state.clone(), task.clone())).await?;
+    if state.heads.snapshot().get(&name).is_none_or(|live| !live.task.is_grown_from(&task)) {
+        // Another replica has just made it.
+        state.follower.refresh().await?;
+    }
+    let status = match change {
         TaskChange::Created => StatusCode::CREATED,
         TaskChange::Redefined | TaskChange::Adjusted | TaskChange::Unchanged => StatusCode::OK,
     };

@@ -11,28 +11,39 @@ use crate::readiness::{Phase, Readiness};
 #[derive(Serialize)]
 struct Status {
     status: &'static str,
+    /// Only while it is out of reach: training waits for it, nothing else does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<&'static str>,
+}
+
+impl Status {
+    fn of(status: &'static str) -> Response {
+        Json(Status { status, store: None }).into_response()
+    }
 }
 
 /// The process runs: independent of load, training and the store.
 pub async fn live() -> Response {
-    Json(Status { status: "alive" }).into_response()
+    Status::of("alive")
 }
 
 /// The models are loaded and warmed, and the heads are there.
 pub async fn started(State(readiness): State<Readiness>) -> Response {
     match readiness.phase() {
-        Phase::Starting => not_ready("starting", "the models are being loaded"),
-        Phase::Ready | Phase::Draining | Phase::Failed => {
-            Json(Status { status: "started" }).into_response()
-        }
+        Phase::Starting => not_ready("starting", "the store and the models are being loaded"),
+        Phase::Ready | Phase::Draining | Phase::Failed => Status::of("started"),
     }
 }
 
-/// Requests are welcome. Training never changes this answer.
+/// Requests are welcome. Training never changes this answer; a store that is away is told, and no
+/// reason to send requests elsewhere.
 pub async fn ready(State(readiness): State<Readiness>) -> Response {
     match readiness.phase() {
-        Phase::Ready => Json(Status { status: "ready" }).into_response(),
-        Phase::Starting => not_ready("starting", "the models are being loaded"),
+        Phase::Ready => {
+            let store = readiness.is_store_away().then_some("unreachable");
+            Json(Status { status: "ready", store }).into_response()
+        }
+        Phase::Starting => not_ready("starting", "the store and the models are being loaded"),
         Phase::Draining => not_ready("draining", "the server is shutting down"),
         Phase::Failed => not_ready("failed", "a part of the server died; it is about to end"),
     }

@@ -136,7 +136,7 @@ mod tests {
             match end {
                 "fail" => store.fail(&job.id, "for the test").await.unwrap(),
                 "stop" => store.stop(&job.id, "for the test").await.unwrap(),
-                _ => drop(store.recover(crate::config::OnRestart::Fail).await.unwrap()),
+                _ => drop(recover(&store, crate::config::OnRestart::Fail).await),
             }
             assert_eq!(kept(&store, "e1", &["a", "c"]).await, ["a"], "{end}");
         }

@@ -12,13 +12,17 @@ use crate::training::job::JobState;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "PostgreSQL is not supported yet; until then the store's URL names an SQLite file: sqlite:data/polyhead.db"
-    )]
-    PostgresNotYet,
-    #[error(
-        "the store's URL must be `sqlite:` and the path of a file, without parameters: sqlite:data/polyhead.db"
+        "the store's URL must be `sqlite:` and the path of a file, without parameters, such as sqlite:data/polyhead.db; or the URL of a PostgreSQL database"
     )]
     Url,
+    #[error(
+        "the store's URL is none of a PostgreSQL database, such as postgres://USER:PASSWORD@HOST:5432/DATABASE (in user and password, all but letters, digits and - . _ ~ as %XX)"
+    )]
+    PostgresUrl,
+    #[error("the database {database} cannot be reached")]
+    Unreachable { database: String, source: sqlx::Error },
+    #[error("the database {database} cannot be opened")]
+    Refused { database: String, source: sqlx::Error },
     #[error("cannot {action} {}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot open the database {}", path.display())]
@@ -27,10 +31,12 @@ pub enum StoreError {
     InUse { path: PathBuf },
     #[error("{} is not an SQLite database", path.display())]
     NotADatabase { path: PathBuf },
-    #[error("{} was written by a newer polyhead (it has migration {migration}, unknown here)", path.display())]
-    Newer { path: PathBuf, migration: i64 },
-    #[error("cannot bring the tables of {} up to date", path.display())]
-    Migrate { path: PathBuf, source: MigrateError },
+    #[error(
+        "{database} was written by a newer polyhead (it has migration {migration}, unknown here)"
+    )]
+    Newer { database: String, migration: i64 },
+    #[error("cannot bring the tables of {database} up to date")]
+    Migrate { database: String, source: MigrateError },
 
     #[error("could not {operation}")]
     Database { operation: &'static str, source: sqlx::Error },
@@ -73,6 +79,14 @@ pub enum StoreError {
     UnknownJob { job: String },
     #[error("cannot {operation}: job {job} is {state}", state = state.as_str())]
     JobState { operation: &'static str, job: String, state: JobState },
+    #[error("job {job} is no longer this replica's to run: another one has taken it over")]
+    LeaseLost { job: String },
+    #[error(
+        "another version of task {task:?} went live while the job was being judged by the former"
+    )]
+    ChampionChanged { task: String },
+    #[error("the cancellation of job {job} was requested")]
+    CancelRequested { job: String },
     #[error("epoch {epoch} of job {job} has a score that is not a finite number")]
     NotFinite { job: String, epoch: u32 },
 }
@@ -90,9 +104,39 @@ impl StoreError {
         }
     }
 
+    /// Whether the database is out of reach or cannot work at the moment, and may be back later.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Database { source, .. } => is_outage(source),
+            _ => false,
+        }
+    }
+
     pub(super) fn corrupt(record: impl Into<String>, cause: impl Display) -> Self {
         Self::Corrupt { record: record.into(), cause: cause.to_string() }
     }
+}
+
+/// See [`StoreError::is_outage`].
+pub(super) fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| is_outage_code(&code)),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// PostgreSQL's codes for a connection that broke, resources that are used up, an operator's
+/// intervention such as a shutdown, a transaction that was idle for too long, and one that was given
+/// up for the sake of another. SQLite's codes are shorter.
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn is_outage_code(code: &str) -> bool {
+    code.len() == 5 && (code == "25P03" || ["08", "53", "57", "40"].contains(&&code[..2]))
 }
 
 /// Says what the store was doing when the database refused.

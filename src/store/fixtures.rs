@@ -1,26 +1,77 @@
-//! What the tests of the store share.
+//! What the tests of the store share. They run on SQLite, and once more on PostgreSQL: see
+//! `postgres/tests.rs`.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::config::OnRestart;
 use crate::heads::{NewLabels, Task};
-use crate::store::{NewVersion, Outcome, Store, StoreError, VersionInfo};
+use crate::store::{NewVersion, Outcome, Recovered, Store, StoreError, VersionInfo, lease};
 use crate::training::job::{Example, Job, JobSpec, Mode};
 use crate::training::result::Promote;
 use crate::training::selection::Strength;
 use crate::training::solver::Solver;
 
+#[path = "../../tests/replicas/postgres.rs"]
+#[expect(dead_code, reason = "the tests of replicas need more of it")]
+pub(super) mod server;
+
+/// Names the folder of the socket of the PostgreSQL server to be used instead of SQLite.
+pub(super) const SERVER: &str = "POLYHEAD_TEST_POSTGRES";
+
 /// A store in a folder that lives as long as the test.
 pub(super) async fn store() -> (TempDir, Store) {
-    let folder = TempDir::new().unwrap();
+    let folder = database().await;
     let store = Store::open(&url(&folder)).await.unwrap();
     (folder, store)
 }
 
+/// A folder whose [`url`] is that of an empty database, or of none yet.
+pub(super) async fn database() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    sqlx::any::install_default_drivers();
+    if let Some(socket) = postgres() {
+        let mut server = AnyConnection::connect(&server::url(&socket, "postgres")).await.unwrap();
+        let create = format!("CREATE DATABASE \"{}\"", name(&folder));
+        server.execute(AssertSqlSafe(create)).await.unwrap();
+        server.close().await.unwrap();
+    }
+    folder
+}
+
 pub(super) fn url(folder: &TempDir) -> String {
-    format!("sqlite:{}/polyhead.db", folder.path().display())
+    match postgres() {
+        Some(socket) => server::url(&socket, &name(folder)),
+        None => format!("sqlite:{}/polyhead.db", folder.path().display()),
+    }
+}
+
+pub(super) fn postgres() -> Option<PathBuf> {
+    env::var_os(SERVER).map(PathBuf::from)
+}
+
+fn name(folder: &TempDir) -> String {
+    folder.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned()
+}
+
+/// Another replica on the same state. A file has one owner, who can play several.
+pub(super) async fn replica(folder: &TempDir, store: &Store) -> Store {
+    match store.is_shared() {
+        true => Store::open(&url(folder)).await.unwrap(),
+        false => Store { replica: Arc::from(Uuid::now_v7().to_string()), ..store.clone() },
+    }
+}
+
+/// Settles the jobs of those who held leases, as if these were dead.
+pub(super) async fn recover(store: &Store, policy: OnRestart) -> Recovered {
+    lease::end_all(&mut store.writes.acquire().await.unwrap()).await.unwrap();
+    store.recover(policy).await.unwrap()
 }
 
 /// The store with the tasks `topic` and `sentiment`.

@@ -15,6 +15,9 @@ impl Store {
         const OPERATION: &str = "import a head version";
         let mut tx = self.begin(OPERATION).await?;
         let info = versions::insert(&mut tx, version, None, now()).await?;
+        if info.live {
+            self.count_change(&mut tx).await?;
+        }
         tx.commit().await.during(OPERATION)?;
         Ok(info)
     }
@@ -35,6 +38,7 @@ impl Store {
         check_encoder(&mut tx, task, version, encoder).await?;
         set(&mut tx, task, version).await?;
         let promoted = read(&mut tx, task, version).await?;
+        self.count_change(&mut tx).await?;
         tx.commit().await.during(OPERATION)?;
         Ok(promoted)
     }
@@ -87,6 +91,7 @@ impl Store {
             .await
             .during(OPERATION)?;
         let live = read(&mut tx, task, version).await?;
+        self.count_change(&mut tx).await?;
         tx.commit().await.during(OPERATION)?;
         Ok(live)
     }
@@ -113,8 +118,14 @@ pub(super) async fn set(
     Ok(())
 }
 
+/// The live version of a task, if there is one.
+pub(super) async fn current(tx: &mut AnyConnection, task: &str) -> Result<Option<i64>, StoreError> {
+    let live = sqlx::query_scalar("SELECT version FROM live_versions WHERE task = $1").bind(task);
+    live.fetch_optional(tx).await.during("read which version of a task is live")
+}
+
 /// Makes the transaction wait for others that change what is live of the task.
-async fn lock(tx: &mut AnyConnection, task: &str) -> Result<(), StoreError> {
+pub(super) async fn lock(tx: &mut AnyConnection, task: &str) -> Result<(), StoreError> {
     let update = sqlx::query("UPDATE tasks SET last_version = last_version WHERE name = $1");
     let updated = update.bind(task).execute(tx).await.during("lock a task")?;
     match updated.rows_affected() {

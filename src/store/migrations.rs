@@ -13,8 +13,10 @@ use crate::training::text_hash::TextHash;
 
 /// A database as the first migration leaves it, with rows in every table.
 async fn first_database(folder: &TempDir) {
-    sqlx::any::install_default_drivers();
-    let url = format!("sqlite://{}/polyhead.db?mode=rwc", folder.path().display());
+    let url = match postgres() {
+        Some(_) => url(folder),
+        None => format!("{}?mode=rwc", url(folder)),
+    };
     let mut connection = AnyConnection::connect(&url).await.unwrap();
     let mut migrator = sqlx::migrate!();
     migrator.migrations.to_mut().truncate(1);
@@ -25,6 +27,7 @@ async fn first_database(folder: &TempDir) {
         "model": "minilm", "tasks": ["topic"], "frozen": [], "mode": "extend",
         "solver": spec().solver, "validation": 0.0, "seed": 7,
     });
+    let blob = if postgres().is_some() { "'\\x" } else { "x'" };
     let (finance, a, b) = ("Finance", TextHash::of("a"), TextHash::of("b"));
     for statement in [
         "INSERT INTO tasks VALUES
@@ -47,9 +50,11 @@ async fn first_database(folder: &TempDir) {
         format!("INSERT INTO examples VALUES (1, '{a}', 'a'), (2, '{b}', 'b')"),
         "INSERT INTO example_labels VALUES (1, 'topic', 'Finance'), (2, 'topic', 'Technology')"
             .to_owned(),
-        "INSERT INTO head_versions VALUES ('topic', 1, 'minilm@1', NULL, '0', 5, x'01'),
-            ('topic', 2, 'minilm@1', 1, '1', 30, x'02')"
-            .to_owned(),
+        format!(
+            "INSERT INTO head_versions VALUES
+            ('topic', 1, 'minilm@1', NULL, '0', 5, {blob}01'),
+            ('topic', 2, 'minilm@1', 1, '1', 30, {blob}02')"
+        ),
         "INSERT INTO live_versions VALUES ('topic', 2)".to_owned(),
     ] {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
@@ -59,7 +64,7 @@ async fn first_database(folder: &TempDir) {
 
 #[tokio::test]
 async fn a_database_of_the_first_release_comes_through_whole() {
-    let folder = TempDir::new().unwrap();
+    let folder = database().await;
     first_database(&folder).await;
     let store = Store::open(&url(&folder)).await.unwrap();
 
@@ -90,7 +95,7 @@ async fn a_database_of_the_first_release_comes_through_whole() {
 
     // And it goes on from there.
     assert_eq!(store.roll_back("topic", None, "minilm@1").await.unwrap().weights, [1]);
-    assert_eq!(store.recover(OnRestart::Resume).await.unwrap().queued, ["3"]);
+    assert_eq!(recover(&store, OnRestart::Resume).await.queued, ["3"]);
     assert_eq!(store.claim_next().await.unwrap().unwrap().id, "3");
     let published = finish(&store, "3", vec![new_version(topic(), b"w")]).await.unwrap();
     assert_eq!(published[0].version, 4, "3 was given before");

@@ -9,7 +9,9 @@ use crate::store::error::{During, StoreError};
 use crate::store::jobs::{JOB_EXAMPLES, decode, decode_example, state};
 use crate::store::memory::Lesson;
 use crate::store::queue::take_turn;
-use crate::store::{NewVersion, Store, VersionInfo, embeddings, memory, now, versions};
+use crate::store::{
+    NewVersion, Store, VersionInfo, embeddings, live_versions, memory, now, versions,
+};
 use crate::training::job::{EpochReport, JobState};
 use crate::training::result::JobResult;
 
@@ -21,6 +23,8 @@ pub struct Outcome {
     /// Tasks whose version was judged worse than the live one. They learn nothing from the job: what
     /// is remembered stays what is answered from.
     pub rejected: BTreeSet<String>,
+    /// The live version of each task by which it was judged, if there was one.
+    pub champions: BTreeMap<String, Option<i64>>,
     /// Why, where the job is rejected.
     pub reason: Option<String>,
     /// Versions get their numbers in it.
@@ -32,7 +36,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFinite`], as JSON knows no other numbers; [`StoreError::UnknownJob`];
-    /// [`StoreError::JobState`] when the job is not running.
+    /// [`StoreError::JobState`] when the job is not running; [`StoreError::LeaseLost`].
     pub async fn record_epochs(
         &self,
         job: &str,
@@ -43,20 +47,15 @@ impl Store {
             return Err(StoreError::NotFinite { job: job.to_owned(), epoch: report.epoch });
         }
         let mut tx = self.begin(OPERATION).await?;
+        self.confirm(&mut tx, job, OPERATION).await?;
         for report in reports {
-            let inserted = sqlx::query(
-                "INSERT INTO job_epochs (job, epoch, report)
-                 SELECT id, $2, $3 FROM jobs WHERE id = $1 AND state = 'running'",
-            )
-            .bind(job)
-            .bind(i64::from(report.epoch))
-            .bind(serde_json::to_string(report).expect("a report always makes JSON"))
-            .execute(&mut *tx)
-            .await
-            .during(OPERATION)?;
-            if inserted.rows_affected() == 0 {
-                return Err(refusal(&mut tx, job, OPERATION).await);
-            }
+            sqlx::query("INSERT INTO job_epochs (job, epoch, report) VALUES ($1, $2, $3)")
+                .bind(job)
+                .bind(i64::from(report.epoch))
+                .bind(serde_json::to_string(report).expect("a report always makes JSON"))
+                .execute(&mut *tx)
+                .await
+                .during(OPERATION)?;
         }
         tx.commit().await.during(OPERATION)
     }
@@ -68,7 +67,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running;
-    /// [`StoreError::NotTrained`] for a version of a frozen or foreign task;
+    /// [`StoreError::LeaseLost`] when another replica has taken it over;
+    /// [`StoreError::CancelRequested`]; [`StoreError::ChampionChanged`] when another version than the
+    /// one that the job was judged by is live by now; [`StoreError::NotTrained`] for a version of a frozen or foreign task;
     /// [`StoreError::UnknownTask`] or [`StoreError::TaskChanged`] when a task was deleted or
     /// defined otherwise in the meantime.
     pub async fn finish(
@@ -77,7 +78,7 @@ impl Store {
         outcome: Outcome,
     ) -> Result<Vec<VersionInfo>, StoreError> {
         const OPERATION: &str = "finish a job";
-        let Outcome { versions, rejected, reason, mut result } = outcome;
+        let Outcome { versions, rejected, champions, reason, mut result } = outcome;
         let went_live = versions.iter().any(|version| version.goes_live);
         let state = match !rejected.is_empty() && !went_live {
             true => JobState::Rejected,
@@ -86,21 +87,28 @@ impl Store {
         let now = now();
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
+        if self.confirm(&mut tx, job, OPERATION).await?.is_some() {
+            return Err(StoreError::CancelRequested { job: job.to_owned() });
+        }
+        for (task, champion) in champions {
+            live_versions::lock(&mut tx, &task).await?;
+            if live_versions::current(&mut tx, &task).await? != champion {
+                return Err(StoreError::ChampionChanged { task });
+            }
+        }
         let row = sqlx::query(
-            "UPDATE jobs SET state = $3, finished_at = $2, reason = $4
-             WHERE id = $1 AND state = 'running'
+            "UPDATE jobs SET state = $3, finished_at = $2, reason = $4, holder = NULL,
+                 lease_until = NULL
+             WHERE id = $1
              RETURNING *",
         )
         .bind(job)
         .bind(now)
         .bind(state.as_str())
         .bind(reason.as_deref().map(storable))
-        .fetch_optional(&mut *tx)
+        .fetch_one(&mut *tx)
         .await
         .during(OPERATION)?;
-        let Some(row) = row else {
-            return Err(refusal(&mut tx, job, OPERATION).await);
-        };
         let spec = decode(&row)?.spec;
 
         let encoder = versions.first().map(|version| version.encoder.clone());
@@ -138,6 +146,10 @@ impl Store {
         if let Some(encoder) = encoder.filter(|_| !self.texts) {
             memory::drop_texts(&mut tx, &encoder).await?;
         }
+        // One that does not go live may still have brought its task new labels.
+        if !stored.is_empty() {
+            self.count_change(&mut tx).await?;
+        }
         tx.commit().await.during(OPERATION)?;
         Ok(stored)
     }
@@ -145,7 +157,8 @@ impl Store {
     /// Ends a running job as failed. Nothing of it is published or remembered.
     ///
     /// # Errors
-    /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running.
+    /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running;
+    /// [`StoreError::LeaseLost`].
     pub async fn fail(&self, job: &str, reason: &str) -> Result<(), StoreError> {
         self.end_running(job, JobState::Failed, reason).await
     }
@@ -154,7 +167,8 @@ impl Store {
     /// its own account. Nothing of it is published or remembered.
     ///
     /// # Errors
-    /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running.
+    /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job is not running;
+    /// [`StoreError::LeaseLost`].
     pub async fn stop(&self, job: &str, reason: &str) -> Result<(), StoreError> {
         self.end_running(job, JobState::Cancelled, reason).await
     }
@@ -162,6 +176,8 @@ impl Store {
     async fn end_running(&self, job: &str, to: JobState, why: &str) -> Result<(), StoreError> {
         const OPERATION: &str = "end a job";
         let mut tx = self.begin(OPERATION).await?;
+        take_turn(&mut tx).await?;
+        self.confirm(&mut tx, job, OPERATION).await?;
         end(&mut tx, job, JobState::Running, to, why).await?;
         tx.commit().await.during(OPERATION)
     }
@@ -177,7 +193,9 @@ pub(super) async fn end(
 ) -> Result<(), StoreError> {
     const OPERATION: &str = "end a job";
     let ended = sqlx::query(
-        "UPDATE jobs SET state = $3, reason = $4, finished_at = $5 WHERE id = $1 AND state = $2",
+        "UPDATE jobs SET state = $3, reason = $4, finished_at = $5, holder = NULL,
+             lease_until = NULL
+         WHERE id = $1 AND state = $2",
     )
     .bind(job)
     .bind(from.as_str())
@@ -210,13 +228,14 @@ pub(super) async fn state_of(tx: &mut AnyConnection, job: &str) -> Result<JobSta
     }
 }
 
-/// Why no row of `jobs` matched: the job is in another state, or there is none.
+/// Why no row of `jobs` matched: the job is in another state or another replica's, or there is none.
 pub(super) async fn refusal(
     tx: &mut AnyConnection,
     job: &str,
     operation: &'static str,
 ) -> StoreError {
     match state_of(tx, job).await {
+        Ok(JobState::Running) => StoreError::LeaseLost { job: job.to_owned() },
         Ok(state) => StoreError::JobState { operation, job: job.to_owned(), state },
         Err(error) => error,
     }

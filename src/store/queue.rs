@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::config::OnRestart;
 use crate::store::error::{During, StoreError};
+use crate::store::lease::Orphan;
 use crate::store::outcome::{end, refusal, state_of, storable};
 use crate::store::{ROWS_PER_STATEMENT, Store, jobs, now, placeholders, refuse_nul, timestamp};
 use crate::training::job::{Example, Job, JobSpec, JobState};
@@ -97,21 +98,26 @@ impl Store {
         })
     }
 
-    /// Starts the oldest waiting job, unless one is running already or none waits. A job whose record
+    /// Starts the oldest waiting job, unless one is running already or none waits; this replica then
+    /// holds its lease. A job whose record
     /// cannot be read fails, so that it does not hold up the others.
     pub async fn claim_next(&self) -> Result<Option<Job>, StoreError> {
         const OPERATION: &str = "start the next job";
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
+        let lease_until = self.lease_end(&mut tx).await?;
         let claimed = loop {
             let row = sqlx::query(
-                "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_at = $1
+                "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_at = $1,
+                     holder = $2, lease_until = $3
                  WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1)
                    AND state = 'queued'
                    AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running')
                  RETURNING *",
             )
             .bind(now())
+            .bind(&*self.replica)
+            .bind(lease_until)
             .fetch_optional(&mut *tx)
             .await
             .during(OPERATION)?;
@@ -126,8 +132,9 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Cancels a waiting job at once; asks a running one to stop, durably: should the server die
-    /// before the job does, [`Store::recover`] cancels it.
+    /// Cancels a waiting job at once; asks a running one to stop, durably: its holder learns of it
+    /// when it renews its lease, and should it die before the job does, [`Store::recover`] cancels the
+    /// job.
     ///
     /// # Errors
     /// [`StoreError::UnknownJob`]; [`StoreError::JobState`] when the job has ended.
@@ -157,24 +164,33 @@ impl Store {
         Ok(cancellation)
     }
 
-    /// Settles the jobs that a server left running when it died. Call it once, before the first
-    /// claim. A job whose cancellation had been requested is cancelled under either policy; one that
-    /// was running each of [`MOST_ATTEMPTS`] times when a server died may be why, and fails.
+    /// Whether there is anything to recover or to claim: a look that holds up nobody.
+    pub async fn has_work(&self) -> Result<bool, StoreError> {
+        const OPERATION: &str = "look for work";
+        let mut connection = self.reads.acquire().await.during(OPERATION)?;
+        let now = self.engine.now(&mut connection).await?;
+        let jobs: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM jobs
+             WHERE (state = 'running' AND (lease_until <= $1 OR lease_until IS NULL))
+                OR (state = 'queued' AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running'))",
+        )
+        .bind(now)
+        .fetch_one(&mut *connection)
+        .await
+        .during(OPERATION)?;
+        Ok(jobs > 0)
+    }
+
+    /// Settles the running jobs whose holder has fallen silent, most likely because it died. A job
+    /// whose cancellation had been requested is cancelled under either policy; one that was running
+    /// each of [`MOST_ATTEMPTS`] times when a server died may be why, and fails. Jobs whose lease has
+    /// not run out are left alone.
     pub async fn recover(&self, policy: OnRestart) -> Result<Recovered, StoreError> {
         const OPERATION: &str = "recover interrupted jobs";
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
-        let rows = sqlx::query(
-            "SELECT id, reason, attempts FROM jobs WHERE state = 'running' ORDER BY id",
-        )
-        .fetch_all(&mut *tx)
-        .await
-        .during(OPERATION)?;
         let mut recovered = Recovered::default();
-        for row in rows {
-            let id: String = row.try_get("id").during(OPERATION)?;
-            let attempts: i64 = row.try_get("attempts").during(OPERATION)?;
-            let cancelled: Option<String> = row.try_get("reason").during(OPERATION)?;
+        for Orphan { job: id, attempts, cancelled } in self.take_over(&mut tx).await? {
             match (cancelled, policy) {
                 (Some(reason), _) => {
                     end(&mut tx, &id, JobState::Running, JobState::Cancelled, &reason).await?;
@@ -233,9 +249,10 @@ async fn insert_examples(
 }
 
 /// Back to the queue, as if the job had never been started but for its attempts.
-async fn requeue(tx: &mut AnyConnection, job: &str) -> Result<(), StoreError> {
+pub(super) async fn requeue(tx: &mut AnyConnection, job: &str) -> Result<(), StoreError> {
     for statement in [
-        "UPDATE jobs SET state = 'queued', started_at = NULL WHERE id = $1 AND state = 'running'",
+        "UPDATE jobs SET state = 'queued', started_at = NULL, holder = NULL, lease_until = NULL
+         WHERE id = $1 AND state = 'running'",
         "DELETE FROM job_epochs WHERE job = $1",
     ] {
         let result = sqlx::query(statement).bind(job).execute(&mut *tx).await;

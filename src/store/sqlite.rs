@@ -3,34 +3,57 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 
 use crate::store::error::{During, StoreError};
+use crate::store::{Engine, Opened, lease};
+
+/// Connections that read while another one writes.
+const READERS: u32 = 4;
 
 /// Connections that write. `FULL`: a commit has reached the disk when it returns. `secure_delete`:
 /// what is deleted, such as somebody's text, is overwritten.
-pub(super) const WRITE: &str = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+const WRITE: &str = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
      PRAGMA secure_delete = ON; PRAGMA busy_timeout = 10000";
 
 /// Connections that read.
-pub(super) const READ: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 10000";
+const READ: &str = "PRAGMA query_only = ON; PRAGMA busy_timeout = 10000";
 
 /// SQLite's primary result code for a file that is not a database.
 /// <https://sqlite.org/rescode.html#notadb>
 const SQLITE_NOTADB: &str = "26";
 
+/// Locks the file, creates it and its folder where they are missing, and brings the tables up to
+/// date.
+pub(super) async fn open(url: &str) -> Result<Opened, StoreError> {
+    let file = DatabaseFile::own(url)?;
+    let mut connection = file.prepare().await?;
+    sqlx::migrate!().run(&mut connection).await.map_err(|source| file.migration_error(source))?;
+    lease::end_all(&mut connection).await?;
+    connection.close().await.during("close the connection that prepared the store")?;
+    Ok(Opened {
+        reads: file.pool(AnyPoolOptions::new().max_connections(READERS), READ)?,
+        // A single one, as only one may write: writers queue for it fairly instead of polling a
+        // locked file.
+        writes: file.pool(AnyPoolOptions::new().max_connections(1), WRITE)?,
+        engine: Engine::Sqlite { _lock: Arc::new(file.lock) },
+    })
+}
+
 /// The path of a database and the lock that keeps other processes away from it.
-pub(super) struct DatabaseFile {
+struct DatabaseFile {
     path: PathBuf,
     lock: File,
 }
 
 impl DatabaseFile {
     /// Locks the file that `url` names; creates its folder.
-    pub(super) fn own(url: &str) -> Result<Self, StoreError> {
+    fn own(url: &str) -> Result<Self, StoreError> {
         let path = resolved(&path_of(url)?)?;
         if path.is_dir() {
             let source = io::ErrorKind::IsADirectory.into();
@@ -49,7 +72,7 @@ impl DatabaseFile {
     }
 
     /// Creates the file if it is missing, and switches it to write-ahead logging, which lasts.
-    pub(super) async fn prepare(&self) -> Result<AnyConnection, StoreError> {
+    async fn prepare(&self) -> Result<AnyConnection, StoreError> {
         let open = async {
             let mut connection = AnyConnection::connect_with(&self.options()?).await?;
             connection.execute("PRAGMA journal_mode = WAL").await?;
@@ -66,11 +89,7 @@ impl DatabaseFile {
     }
 
     /// A pool of connections that each start with the statements of `setup`.
-    pub(super) fn pool(
-        &self,
-        pool: AnyPoolOptions,
-        setup: &'static str,
-    ) -> Result<AnyPool, StoreError> {
+    fn pool(&self, pool: AnyPoolOptions, setup: &'static str) -> Result<AnyPool, StoreError> {
         let options = self.options().during("open the store")?;
         let pool = pool.after_connect(move |connection, _| {
             Box::pin(async move { connection.execute(setup).await.map(drop) })
@@ -78,18 +97,12 @@ impl DatabaseFile {
         Ok(pool.connect_lazy_with(options))
     }
 
-    pub(super) fn migration_error(&self, source: sqlx::migrate::MigrateError) -> StoreError {
-        let path = self.path.clone();
+    fn migration_error(&self, source: MigrateError) -> StoreError {
+        let database = self.path.display().to_string();
         match source {
-            sqlx::migrate::MigrateError::VersionMissing(migration) => {
-                StoreError::Newer { path, migration }
-            }
-            source => StoreError::Migrate { path, source },
+            MigrateError::VersionMissing(migration) => StoreError::Newer { database, migration },
+            source => StoreError::Migrate { database, source },
         }
-    }
-
-    pub(super) fn into_lock(self) -> File {
-        self.lock
     }
 
     /// Statements are not logged: the longest carry a hundred rows.
@@ -101,9 +114,6 @@ impl DatabaseFile {
 }
 
 fn path_of(url: &str) -> Result<PathBuf, StoreError> {
-    if ["postgres:", "postgresql:"].iter().any(|scheme| url.starts_with(scheme)) {
-        return Err(StoreError::PostgresNotYet);
-    }
     let rest = url.strip_prefix("sqlite:").ok_or(StoreError::Url)?;
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if path.is_empty() || path == ":memory:" || path.contains('?') {
@@ -174,7 +184,8 @@ mod tests {
 
         let store = Store::open(&url(&folder)).await.unwrap();
         assert_eq!(store.tasks().await.unwrap(), [sentiment(), topic()]);
-        assert_eq!(store.live_versions().await.unwrap()[0].weights, b"w");
+        assert_eq!(store.live_versions().await.unwrap()[0].version, 1);
+        assert_eq!(store.version("topic", 1).await.unwrap().unwrap().weights, b"w");
         assert_eq!(store.job(&done.as_ref().unwrap().id).await.unwrap(), done);
         assert_eq!(remembered(&store, ["topic"]).await, learnt);
         assert_eq!(store.job_examples(&waiting.id).await.unwrap(), learnt);
@@ -279,11 +290,6 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_url_of_a_file_is_taken() {
-        for url in ["postgres://user:secret@host/db", "postgresql://host/db"] {
-            let refused = Store::open(url).await.unwrap_err();
-            assert!(matches!(refused, StoreError::PostgresNotYet));
-            assert!(!refused.to_string().contains("secret"));
-        }
         for url in ["", "polyhead.db", "sqlite:", "sqlite::memory:", "sqlite:a.db?mode=memory"] {
             assert!(matches!(Store::open(url).await, Err(StoreError::Url)), "{url}");
         }

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, Row};
 use crate::heads::{NewLabels, Task};
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
-use crate::store::{Store, jobs, memory, refuse_nul};
+use crate::store::{Store, jobs, live_versions, memory, refuse_nul};
 
 /// What [`Store::put_task`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,9 @@ impl Store {
                 TaskChange::Redefined
             }
         };
+        if change != TaskChange::Unchanged {
+            self.count_change(&mut tx).await?;
+        }
         tx.commit().await.during(OPERATION)?;
         Ok(change)
     }
@@ -123,6 +126,7 @@ impl Store {
         const OPERATION: &str = "delete a task";
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
+        live_versions::lock(&mut tx, name).await?;
         let jobs = sqlx::query("SELECT * FROM jobs WHERE state IN ('queued', 'running')")
             .fetch_all(&mut *tx)
             .await
@@ -142,14 +146,9 @@ impl Store {
             sqlx::query(delete).bind(name).execute(&mut *tx).await.during(OPERATION)?;
         }
         memory::forget(&mut tx, &[name].into()).await?;
-        let deleted = sqlx::query("DELETE FROM tasks WHERE name = $1")
-            .bind(name)
-            .execute(&mut *tx)
-            .await
-            .during(OPERATION)?;
-        if deleted.rows_affected() == 0 {
-            return Err(StoreError::UnknownTask { task: name.to_owned() });
-        }
+        let delete = sqlx::query("DELETE FROM tasks WHERE name = $1").bind(name);
+        delete.execute(&mut *tx).await.during(OPERATION)?;
+        self.count_change(&mut tx).await?;
         tx.commit().await.during(OPERATION)
     }
 }
@@ -291,7 +290,7 @@ mod tests {
         assert_eq!(store.tasks().await.unwrap(), [sentiment()]);
         assert_eq!(store.versions("topic").await.unwrap(), []);
         let live = store.live_versions().await.unwrap();
-        assert_eq!(live.iter().map(|v| v.info.task.as_str()).collect::<Vec<_>>(), ["sentiment"]);
+        assert_eq!(live.iter().map(|v| v.task.as_str()).collect::<Vec<_>>(), ["sentiment"]);
         let left = remembered(&store, ["sentiment", "topic"]).await;
         assert_eq!(left, [example("a", &[("sentiment", "Negative")])]);
         assert_eq!(store.job(&job.id).await.unwrap().unwrap().published["topic"], 2);

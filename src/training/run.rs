@@ -17,7 +17,7 @@ use crate::heads::head::Head;
 use crate::heads::live::{LiveTask, Snapshot};
 use crate::heads::{HeadVersion, InitialSeed, NewLabels, Task};
 use crate::metrics::{Metrics, TaskLabel};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::training::background::compute;
 use crate::training::dataset::Dataset;
 use crate::training::evaluation::Evaluation;
@@ -75,6 +75,8 @@ impl Trained {
 /// Why a run gave no heads.
 pub(super) enum RunError {
     Cancelled,
+    /// The database went away, or another replica took the job over: nothing to hold against it.
+    Interrupted,
     /// With the reason, as the job's record shows it.
     Failed(String),
 }
@@ -188,7 +190,7 @@ impl Run<'_> {
     }
 
     async fn record(&self, job: &Job, reports: &mut Vec<EpochReport>) -> Result<(), RunError> {
-        self.store.record_epochs(&job.id, reports).await.map_err(failed)?;
+        self.store.record_epochs(&job.id, reports).await?;
         for (task, scores) in reports.last().iter().flat_map(|report| &report.tasks) {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);
@@ -261,6 +263,16 @@ fn label(tasks: Vec<Task>, rows: &Rows, embeddings: Array2<f32>) -> Result<Datas
 fn parent(live: &LiveTask, spec: &JobSpec) -> Option<i64> {
     let continued = spec.mode == Mode::Extend && live.version.is_trained();
     continued.then_some(live.version.version)
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> RunError {
+        match error {
+            StoreError::LeaseLost { .. } | StoreError::JobState { .. } => RunError::Interrupted,
+            error if error.is_outage() => RunError::Interrupted,
+            error => failed(error),
+        }
+    }
 }
 
 fn failed(error: impl std::error::Error + 'static) -> RunError {

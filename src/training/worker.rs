@@ -1,18 +1,25 @@
 //! The background trainer: takes one job at a time from the store, runs it, publishes.
+//!
+//! Where replicas share the store, one of them runs a job, and holds its lease meanwhile; the others
+//! look now and then whether there is a job to start or to take over.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::causes::Causes;
+use crate::config::TrainingConfig;
 use crate::encoder::Encoder;
+use crate::heads::follow::{FollowError, Follower};
 use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
-use crate::store::{Cancellation, Store, StoreError};
+use crate::store::{Cancellation, Renewal, Store, StoreError};
 use crate::training::job::{Example, Job, JobSpec, JobState};
 use crate::training::progress::{Meter, Phase, Progress};
 use crate::training::publish::publish;
@@ -26,16 +33,31 @@ const CANCELLED: &str = "cancelled by request";
 /// How long to leave a store alone that has just refused an operation.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Between two looks for jobs that other replicas have accepted or left behind.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest time between two renewals of a lease: they also tell of cancellations elsewhere.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a job is judged again because another replica has changed what is live meanwhile.
+const MOST_JUDGEMENTS: u32 = 5;
+
 /// A handle on the trainer; clones share it.
 #[derive(Clone)]
-pub struct Trainer(Arc<Parts>);
+pub struct Trainer(Arc<State>);
 
-struct Parts {
-    store: Store,
-    encoders: BTreeMap<String, Arc<Encoder>>,
-    heads: Arc<LiveHeads>,
-    metrics: Arc<Metrics>,
-    queued_jobs: u32,
+/// What a trainer works with.
+pub struct TrainerParts {
+    pub store: Store,
+    pub encoders: BTreeMap<String, Arc<Encoder>>,
+    pub heads: Arc<LiveHeads>,
+    pub follower: Arc<Follower>,
+    pub metrics: Arc<Metrics>,
+}
+
+struct State {
+    parts: TrainerParts,
+    config: TrainingConfig,
     submitted: Notify,
     /// Counts whatever happens to jobs, so that watchers know when to look again.
     changes: watch::Sender<u64>,
@@ -50,20 +72,11 @@ struct Running {
 }
 
 impl Trainer {
-    /// A trainer that keeps at most `queued_jobs` waiting. It works once [`Trainer::run`] is polled.
-    pub fn new(
-        store: Store,
-        encoders: BTreeMap<String, Arc<Encoder>>,
-        heads: Arc<LiveHeads>,
-        metrics: Arc<Metrics>,
-        queued_jobs: u32,
-    ) -> Trainer {
-        Trainer(Arc::new(Parts {
-            store,
-            encoders,
-            heads,
-            metrics,
-            queued_jobs,
+    /// A trainer that has not begun: it works once [`Trainer::run`] is polled.
+    pub fn new(parts: TrainerParts, config: TrainingConfig) -> Trainer {
+        Trainer(Arc::new(State {
+            parts,
+            config,
             submitted: Notify::new(),
             changes: watch::Sender::new(0),
             progress: Meter::default(),
@@ -74,16 +87,18 @@ impl Trainer {
     /// Accepts a job. Once this returns, no crash loses it.
     pub async fn submit(&self, spec: JobSpec, examples: &[Example]) -> Result<Job, StoreError> {
         let id = Uuid::now_v7().to_string();
-        let job = self.0.store.enqueue(&id, &spec, examples, self.0.queued_jobs).await?;
+        let most = self.0.config.queued_jobs.get().try_into().unwrap_or(u32::MAX);
+        let job = self.store().enqueue(&id, &spec, examples, most).await?;
         self.changed().await;
         self.0.submitted.notify_one();
         Ok(job)
     }
 
-    /// Cancels a job: at once while it waits; a running one stops at its next epoch.
+    /// Cancels a job: at once while it waits; a running one stops at its next epoch, on another
+    /// replica once that renews its lease.
     pub async fn cancel(&self, id: &str) -> Result<Cancellation, StoreError> {
         let running = self.0.running.lock().await;
-        let cancellation = self.0.store.cancel(id, CANCELLED).await?;
+        let cancellation = self.store().cancel(id, CANCELLED).await?;
         if let Some(running) = running.as_ref().filter(|running| running.job == id) {
             running.cancel.cancel();
         }
@@ -97,6 +112,11 @@ impl Trainer {
         self.0.changes.subscribe()
     }
 
+    /// Whether this process runs the job of that id.
+    pub fn runs(&self, job: &str) -> bool {
+        self.0.progress.of(job, JobState::Running).is_some()
+    }
+
     /// Where a job is, if it waits or this process runs it.
     pub fn progress(&self, job: &Job) -> Option<Progress> {
         self.0.progress.of(&job.id, job.state)
@@ -108,12 +128,12 @@ impl Trainer {
         while !shutdown.is_cancelled() {
             match self.claim(&shutdown).await {
                 Ok(Some((job, cancel))) => self.work_on(&job, &cancel, &shutdown).await,
-                Ok(None) => tokio::select! {
-                    () = self.0.submitted.notified() => {}
-                    () = shutdown.cancelled() => {}
-                },
+                Ok(None) => self.wait_for_work(&shutdown).await,
                 Err(error) => {
-                    tracing::error!(error = %Causes(&error), "cannot look for the next job; trying again");
+                    // That the database is away is told once, by those who follow it.
+                    if !error.is_outage() {
+                        tracing::error!(error = %Causes(&error), "cannot look for the next job; trying again");
+                    }
                     pause(&shutdown).await;
                 }
             }
@@ -122,54 +142,152 @@ impl Trainer {
         self.changed().await;
     }
 
+    /// Settles the jobs whose replica has died. After an outage of the database, others first get the
+    /// time of a lease to show themselves: nobody could while it was away.
+    pub async fn recover(&self) -> Result<(), StoreError> {
+        let State { parts, config, .. } = &*self.0;
+        if parts.store.is_shared() && parts.follower.in_touch_for() < parts.store.lease() {
+            return Ok(());
+        }
+        let recovered = parts.store.recover(config.on_restart).await?;
+        for (jobs, outcome) in [
+            (recovered.queued, "runs again"),
+            (recovered.failed, "is marked failed"),
+            (recovered.cancelled, "is cancelled, as had been asked"),
+        ] {
+            for job in jobs {
+                tracing::warn!(job, outcome, "the server died or fell silent while it ran the job");
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_for_work(&self, shutdown: &CancellationToken) {
+        let submitted = async {
+            tokio::select! {
+                () = self.0.submitted.notified() => {}
+                () = shutdown.cancelled() => {}
+            }
+        };
+        if !self.store().is_shared() {
+            return submitted.await;
+        }
+        if timeout(LOOK_EVERY, submitted).await.is_err() {
+            self.count_jobs().await;
+        }
+    }
+
     async fn claim(
         &self,
         shutdown: &CancellationToken,
     ) -> Result<Option<(Job, CancellationToken)>, StoreError> {
         let mut running = self.0.running.lock().await;
-        let Some(job) = self.0.store.claim_next().await? else {
+        if !self.store().has_work().await? {
+            return Ok(None);
+        }
+        self.recover().await?;
+        let Some(job) = self.store().claim_next().await? else {
             return Ok(None);
         };
         let cancel = shutdown.child_token();
         *running = Some(Running { job: job.id.clone(), cancel: cancel.clone() });
+        self.0.progress.enter(&job.id, Phase::Gathering, 0);
         Ok(Some((job, cancel)))
     }
 
     async fn work_on(&self, job: &Job, cancel: &CancellationToken, shutdown: &CancellationToken) {
         self.changed().await;
         tracing::info!(job = job.id, attempt = job.attempts, "training starts");
-        let mut outcome = self.train(job, cancel).await;
-        self.0.progress.enter(&job.id, Phase::Publishing, 0);
-        while let Err(error) = self.conclude(job, &outcome, cancel, shutdown).await {
-            if error.is_passing() {
-                // Left running in the store, the job is settled at the next start.
-                if shutdown.is_cancelled() {
-                    break;
-                }
-                tracing::error!(job = job.id, error = %Causes(&error), "cannot record the job; trying again");
-                pause(shutdown).await;
-            } else if matches!(outcome, Err(RunError::Failed(_))) {
-                tracing::error!(job = job.id, error = %Causes(&error), "cannot record that the job failed");
-                break;
-            } else {
-                // It cannot be published as it is: its task changed meanwhile.
-                outcome = Err(RunError::Failed(error.to_string()));
-            }
+        let work = async {
+            let outcome = self.train(job, cancel).await;
+            self.0.progress.enter(&job.id, Phase::Publishing, 0);
+            self.conclude(job, outcome, cancel, shutdown).await;
+        };
+        tokio::select! {
+            () = work => {}
+            never = self.keep_lease(&job.id, cancel) => match never {},
         }
         self.0.progress.clear();
         *self.0.running.lock().await = None;
         self.changed().await;
     }
 
+    /// Renews the lease, for ever; cancels the run when that is asked for elsewhere, or when the lease
+    /// is lost.
+    async fn keep_lease(&self, job: &str, cancel: &CancellationToken) -> Infallible {
+        let mut beats = interval((self.store().lease() / 3).min(RENEW_EVERY));
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            match self.store().renew(job).await {
+                Ok(Renewal::Continue) => {}
+                Ok(Renewal::Cancel) => cancel.cancel(),
+                // As long as nobody has taken the job over, it is still ours.
+                Err(error) if error.is_outage() || error.is_passing() => {}
+                // The work ends at its next step, which the store refuses.
+                Err(_) => cancel.cancel(),
+            }
+        }
+    }
+
+    /// Records how a job ended, however long that takes, unless the server ends or another replica has
+    /// taken the job over.
+    async fn conclude(
+        &self,
+        job: &Job,
+        mut outcome: Result<Fitted, RunError>,
+        cancel: &CancellationToken,
+        shutdown: &CancellationToken,
+    ) {
+        let mut judgements = 1;
+        while let Err(error) = self.record(job, &outcome, cancel, shutdown).await {
+            match error {
+                StoreError::ChampionChanged { .. } if judgements < MOST_JUDGEMENTS => {
+                    judgements += 1;
+                }
+                StoreError::CancelRequested { .. } => {
+                    cancel.cancel();
+                    outcome = Err(RunError::Cancelled);
+                }
+                StoreError::LeaseLost { .. } | StoreError::JobState { .. } => {
+                    tracing::warn!(
+                        job = job.id,
+                        "taken over by another replica: what was learnt here is dropped"
+                    );
+                    return;
+                }
+                error if error.is_outage() || error.is_passing() => {
+                    // Left running in the store, the job is settled at the next start, or by others.
+                    if shutdown.is_cancelled() {
+                        return;
+                    }
+                    if !error.is_outage() {
+                        tracing::error!(job = job.id, error = %Causes(&error), "cannot record the job; trying again");
+                    }
+                    pause(shutdown).await;
+                }
+                error if matches!(outcome, Err(RunError::Failed(_))) => {
+                    tracing::error!(job = job.id, error = %Causes(&error), "cannot record that the job failed");
+                    return;
+                }
+                // It cannot be published as it is: its task changes or has changed.
+                error => outcome = Err(RunError::Failed(error.to_string())),
+            }
+        }
+    }
+
     async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Fitted, RunError> {
-        let encoder = self.0.encoders.get(&job.spec.model).ok_or_else(|| {
+        // Another replica may have made a task of the job a moment ago.
+        self.follow().await?;
+        let parts = &self.0.parts;
+        let encoder = parts.encoders.get(&job.spec.model).ok_or_else(|| {
             RunError::Failed(format!("model {:?} is no longer served", job.spec.model))
         })?;
         let run = Run {
-            store: &self.0.store,
+            store: &parts.store,
             encoder,
-            heads: &self.0.heads.snapshot(),
-            metrics: &self.0.metrics,
+            heads: &parts.heads.snapshot(),
+            metrics: &parts.metrics,
             changes: &self.0.changes,
             progress: &self.0.progress,
         };
@@ -177,33 +295,54 @@ impl Trainer {
     }
 
     /// Records how a job ended: what it published is durable first, then live.
-    async fn conclude(
+    async fn record(
         &self,
         job: &Job,
         outcome: &Result<Fitted, RunError>,
         cancel: &CancellationToken,
         shutdown: &CancellationToken,
     ) -> Result<(), StoreError> {
-        let store = &self.0.store;
+        let store = self.store();
         // A cancellation comes before this or finds the job ended, never in between.
         let _running = self.0.running.lock().await;
         match outcome {
-            Ok(fitted) if !cancel.is_cancelled() => {
-                let state = publish(store, &self.0.heads, job, fitted).await?;
-                tracing::info!(job = job.id, state = state.as_str(), "training ended");
-            }
-            Ok(_) | Err(RunError::Cancelled) => {
-                let why = if shutdown.is_cancelled() { SHUT_DOWN } else { CANCELLED };
-                store.stop(&job.id, why).await?;
-                tracing::info!(job = job.id, reason = why, "training cancelled");
-            }
             Err(RunError::Failed(reason)) => {
                 store.fail(&job.id, reason).await?;
                 // The reason may quote labels, which are the users' own and never logged.
                 tracing::warn!(job = job.id, "training failed; the job's record says why");
             }
+            Ok(fitted) if !cancel.is_cancelled() => {
+                // What is live may have been published by others.
+                self.follow().await?;
+                let state = publish(store, &self.0.parts.heads, job, fitted).await?;
+                tracing::info!(job = job.id, state = state.as_str(), "training ended");
+            }
+            Err(RunError::Interrupted) if !cancel.is_cancelled() => {
+                store.release(&job.id).await?;
+                tracing::warn!(
+                    job = job.id,
+                    "the database was away while the job was running: it runs again"
+                );
+            }
+            Ok(_) | Err(RunError::Cancelled | RunError::Interrupted) => {
+                let why = if shutdown.is_cancelled() { SHUT_DOWN } else { CANCELLED };
+                store.stop(&job.id, why).await?;
+                tracing::info!(job = job.id, reason = why, "training cancelled");
+            }
         }
         Ok(())
+    }
+
+    /// Makes the live heads those of the store. A version that cannot be read is of no concern here.
+    async fn follow(&self) -> Result<(), StoreError> {
+        match self.0.parts.follower.refresh().await {
+            Ok(()) | Err(FollowError::Version(_)) => Ok(()),
+            Err(FollowError::Store(error)) => Err(error),
+        }
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.parts.store
     }
 
     async fn changed(&self) {
@@ -213,7 +352,7 @@ impl Trainer {
 
     async fn count_jobs(&self) {
         // A gauge that is late is no reason to fail a job.
-        let Ok(counts) = self.0.store.job_counts().await else { return };
+        let Ok(counts) = self.store().job_counts().await else { return };
         for (state, count) in [
             (JobState::Queued, counts.queued),
             (JobState::Running, counts.running),
@@ -223,7 +362,7 @@ impl Trainer {
             (JobState::Cancelled, counts.cancelled),
         ] {
             let label = StateLabel { state: state.as_str().to_owned() };
-            self.0.metrics.jobs.get_or_create(&label).set(count);
+            self.0.parts.metrics.jobs.get_or_create(&label).set(count);
         }
     }
 }

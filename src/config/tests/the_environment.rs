@@ -48,6 +48,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("tasks.topic.model", "bert", "\"bert\""),
     ("tasks.topic.new_labels", "refuse", "\"refuse\""),
     ("tasks.topic.threshold", "0.75", "0.75"),
+    ("training.lease", "1m", "\"1m\""),
     ("training.on_restart", "fail", "\"fail\""),
     ("training.queued_jobs", "1", "1"),
     ("training.serve_untrained", "true", "true"),

@@ -115,17 +115,18 @@ impl Watcher {
         while !self.ended {
             // Marked as seen before the look, so that no change between the two is missed.
             self.changes.mark_unchanged();
+            let runs_here = self.state.trainer.runs(&self.id);
             // A store that does not answer ends the stream; the client comes back by itself.
             let job = self.state.store.job(&self.id).await.ok()??;
             let events = self.events(&job);
             if !events.is_empty() {
                 return Some((events, self));
             }
-            // A shutdown ends a running job, which is worth telling; a stream for one that waits
+            // A shutdown ends the job that runs here, which is worth telling; a stream for another one
             // would only hold it up.
             let more_to_tell = match self.state.readiness.phase() {
                 Phase::Starting | Phase::Ready => true,
-                Phase::Draining => job.state == JobState::Running,
+                Phase::Draining => job.state == JobState::Running && runs_here,
                 Phase::Failed => false,
             };
             if !more_to_tell {
@@ -149,6 +150,10 @@ impl Watcher {
             }
             if let Some(event) = self.progress(job) {
                 return Some(Some(event));
+            }
+            // Nothing here tells what other replicas do.
+            if self.state.store.is_shared() && !self.state.trainer.runs(&self.id) {
+                return Some(None);
             }
         }
     }

@@ -231,6 +231,7 @@ async fn a_job_is_rejected_if_nothing_of_it_went_live() {
             rejected: rejected.into_iter().collect(),
             reason: Some("worse".into()),
             result: Some(JobResult { tasks, ..JobResult::default() }),
+            ..Outcome::default()
         };
         store.finish(&job.id, outcome).await.unwrap();
         let job = store.job(&job.id).await.unwrap().unwrap();
@@ -252,4 +253,27 @@ async fn a_job_is_rejected_if_nothing_of_it_went_live() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_judged_by_a_version_that_is_live_no_more_is_not_published() {
+    let (_folder, store) = store_with_tasks().await;
+    for (champion, fits) in [(Some(1), false), (None, true), (None, false), (Some(1), true)] {
+        let job = start(&store, &spec(), &[]).await;
+        let outcome = Outcome {
+            versions: vec![new_version(topic(), b"w")],
+            champions: [("topic".into(), champion)].into(),
+            ..Outcome::default()
+        };
+        let published = store.finish(&job.id, outcome).await;
+        match fits {
+            true => drop(published.unwrap()),
+            false => {
+                let refused = matches!(published, Err(StoreError::ChampionChanged { .. }));
+                assert!(refused, "{published:?}");
+                store.fail(&job.id, "for the test").await.unwrap();
+            }
+        }
+    }
+    assert_eq!(store.versions("topic").await.unwrap().len(), 2);
 }

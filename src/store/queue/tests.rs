@@ -164,7 +164,7 @@ async fn an_interrupted_job_starts_afresh_before_younger_ones() {
     let report = EpochReport { epoch: 1, loss: 1.5, tasks: [].into() };
     store.record_epochs(&job.id, std::slice::from_ref(&report)).await.unwrap();
 
-    let recovered = store.recover(OnRestart::Resume).await.unwrap();
+    let recovered = recover(&store, OnRestart::Resume).await;
     assert_eq!(recovered, Recovered { queued: vec![job.id.clone()], ..Default::default() });
     let waiting = store.job(&job.id).await.unwrap().unwrap();
     assert_eq!((waiting.state, waiting.started_at), (JobState::Queued, None));
@@ -180,7 +180,7 @@ async fn an_interrupted_job_fails_with_the_reason_if_so_configured() {
     let (_folder, store) = store().await;
     let job = start(&store, &spec(), &[]).await;
     let waiting = enqueue(&store, &spec(), &[]).await;
-    let recovered = store.recover(OnRestart::Fail).await.unwrap();
+    let recovered = recover(&store, OnRestart::Fail).await;
     assert_eq!(recovered, Recovered { failed: vec![job.id.clone()], ..Default::default() });
     let job = store.job(&job.id).await.unwrap().unwrap();
     assert_eq!(job.state, JobState::Failed);
@@ -193,7 +193,7 @@ async fn an_interrupted_job_whose_cancellation_was_requested_is_cancelled() {
     let (_folder, store) = store().await;
     let job = start(&store, &spec(), &[]).await;
     store.cancel(&job.id, "asked to").await.unwrap();
-    let recovered = store.recover(OnRestart::Resume).await.unwrap();
+    let recovered = recover(&store, OnRestart::Resume).await;
     assert_eq!(recovered, Recovered { cancelled: vec![job.id.clone()], ..Default::default() });
     let job = store.job(&job.id).await.unwrap().unwrap();
     assert_eq!((job.state, job.reason.as_deref()), (JobState::Cancelled, Some("asked to")));
@@ -206,7 +206,7 @@ async fn recovery_finds_nothing_after_an_orderly_end() {
     finish(&store, &job.id, vec![]).await.unwrap();
     let before = store.job(&job.id).await.unwrap();
     for policy in [OnRestart::Resume, OnRestart::Fail] {
-        assert_eq!(store.recover(policy).await.unwrap(), Recovered::default());
+        assert_eq!(recover(&store, policy).await, Recovered::default());
     }
     assert_eq!(store.job(&job.id).await.unwrap(), before);
 }
@@ -217,7 +217,7 @@ async fn a_job_that_brings_the_server_down_again_and_again_is_given_up() {
     let job = enqueue(&store, &spec(), &[example("a", &[("topic", "Finance")])]).await;
     for attempt in 1..=MOST_ATTEMPTS {
         assert_eq!(store.claim_next().await.unwrap().unwrap().attempts, attempt);
-        let recovered = store.recover(OnRestart::Resume).await.unwrap();
+        let recovered = recover(&store, OnRestart::Resume).await;
         let given_up = attempt == MOST_ATTEMPTS;
         assert_eq!(recovered.failed.len(), usize::from(given_up), "attempt {attempt}");
         assert_eq!(recovered.queued.len(), usize::from(!given_up), "attempt {attempt}");

@@ -83,11 +83,11 @@ impl Run<'_> {
         if job.spec.mode == Mode::Extend {
             let trained: BTreeSet<String> =
                 job.spec.tasks.difference(&job.spec.frozen).cloned().collect();
-            for kept in self.store.examples(&trained).await.map_err(failed)? {
+            for kept in self.store.examples(&trained).await? {
                 rows.add(kept);
             }
         }
-        for example in self.store.job_examples(&job.id).await.map_err(failed)? {
+        for example in self.store.job_examples(&job.id).await? {
             let hash = TextHash::of(&example.text);
             let Example { text, labels, weight } = example;
             rows.add(StoredExample { hash, text: Some(text), labels, weight });
@@ -139,8 +139,7 @@ impl Run<'_> {
             if cancel.is_cancelled() {
                 return Err(RunError::Cancelled);
             }
-            let found = self.store.embeddings(&info.fingerprint, chunk, info.dimensions).await;
-            let found = found.map_err(failed)?;
+            let found = self.store.embeddings(&info.fingerprint, chunk, info.dimensions).await?;
             for (place, hash) in chunk.iter().enumerate() {
                 let row = index * CHUNK + place;
                 match found.get(hash) {
@@ -176,7 +175,7 @@ impl Run<'_> {
         let hashes = chunk.iter().map(|&row| rows.hashes[row]);
         let new: Vec<_> = hashes.zip(embedded.rows()).collect();
         let encoder = &self.encoder.info().fingerprint;
-        self.store.keep_embeddings(encoder, &new).await.map_err(failed)?;
+        self.store.keep_embeddings(encoder, &new).await?;
         for (&row, (_, embedding)) in chunk.iter().zip(&new) {
             write(&mut values, row, embedding);
         }
