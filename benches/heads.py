@@ -74,18 +74,19 @@ def main() -> None:
     folders = [Path(folder) for folder in sys.argv[1:]]
     if not folders:
         raise SystemExit(__doc__)
-    # One core, as polyhead's fit has.
     warnings.filterwarnings("ignore", category=FutureWarning)
     target = Path(os.environ.get("TARGET", "target"))
     with tempfile.TemporaryDirectory() as work:
         programs = Programs(target.resolve(), Path(work), MODEL.resolve())
         server = Server(programs, PRECISION)
         client = Client(server.url)
-        print(f"Medians of {ROUNDS}; few-shot: mean ± standard deviation of {DRAWS} draws.\n")
-        whole(client, folders)
-        few_shot(client, folders)
-        latency(programs, server, client, folders)
-        server.stop()
+        try:
+            print(f"Medians of {ROUNDS}; few-shot: mean ± standard deviation of {DRAWS} draws.\n")
+            whole(client, folders)
+            few_shot(client, folders)
+            latency(programs, server, client, folders)
+        finally:
+            server.stop()
 
 
 def read(file: Path) -> list[tuple[str, str]]:

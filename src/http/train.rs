@@ -167,6 +167,9 @@ pub async fn cancel(
 
 async fn find(state: &AppState, id: &str) -> Result<Job, Problem> {
     let job = state.store.job(id).await?;
+    if job.as_ref().is_some_and(|job| job.state.has_ended()) {
+        state.trainer.let_go(id).await;
+    }
     job.ok_or_else(|| Problem::not_found("unknown_job", format!("there is no job {id:?}")))
 }
 

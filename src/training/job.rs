@@ -108,6 +108,11 @@ impl JobState {
         JobState::Cancelled,
     ];
 
+    /// Whether the job neither waits nor runs any more.
+    pub fn has_ended(self) -> bool {
+        !matches!(self, JobState::Queued | JobState::Running)
+    }
+
     /// As it is stored, shown and counted.
     pub fn as_str(self) -> &'static str {
         match self {

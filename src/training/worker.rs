@@ -117,6 +117,13 @@ impl Trainer {
         self.0.progress.of(job, JobState::Running).is_some()
     }
 
+    /// Waits until this process has let go of a job. Its versions are durable before they are live: who
+    /// reads in the record that a job has ended must find them live as well.
+    pub async fn let_go(&self, job: &str) {
+        let mut changes = self.changes();
+        while self.runs(job) && changes.changed().await.is_ok() {}
+    }
+
     /// Where a job is, if it waits or this process runs it.
     pub fn progress(&self, job: &Job) -> Option<Progress> {
         self.0.progress.of(&job.id, job.state)

@@ -18,6 +18,27 @@ type Seen = BTreeMap<(String, i64), Value>;
 const TEXTS: [&str; 3] = ["the stock market", "a great film", "a very dull idea"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_has_not_succeeded_before_its_heads_are_live() {
+    let app = TestApp::start().await;
+    for version in 1..=5 {
+        // So many that the database is busy for a while after the commit, which others see before.
+        let examples: Vec<Value> = (0..4000)
+            .map(|row| {
+                let label = ["Finance", "Technology"][row % 2];
+                json!({"text": format!("{version} {row}"), "labels": {"topic": label}})
+            })
+            .collect();
+        let job = app
+            .submit(json!({"examples": examples, "promote": "always", "mode": "replace", "l2": 1, "epochs": 2}))
+            .await;
+        // No event stream: whoever polls may look at any moment.
+        while app.get(&format!("/train/{job}")).await.1["state"] != "succeeded" {}
+        let result = app.classify(json!({"inputs": "a", "tasks": ["topic"]})).await.remove(0);
+        assert_eq!(result["topic"]["version"], version);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_comes_from_exactly_one_version_of_each_task() {
     let app = Arc::new(TestApp::with(|config| config.training.serve_untrained = true).await);
     let done = Arc::new(AtomicBool::new(false));

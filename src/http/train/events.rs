@@ -118,6 +118,9 @@ impl Watcher {
             let runs_here = self.state.trainer.runs(&self.id);
             // A store that does not answer ends the stream; the client comes back by itself.
             let job = self.state.store.job(&self.id).await.ok()??;
+            if job.state.has_ended() {
+                self.state.trainer.let_go(&self.id).await;
+            }
             let events = self.events(&job);
             if !events.is_empty() {
                 return Some((events, self));
@@ -160,7 +163,7 @@ impl Watcher {
 
     fn events(&mut self, job: &Job) -> Vec<Event> {
         let mut events = Vec::new();
-        self.ended = !matches!(job.state, JobState::Queued | JobState::Running);
+        self.ended = job.state.has_ended();
         if self.told != Some(job.state) && !self.ended {
             self.told = Some(job.state);
             events.push(event("state", &StateEvent { state: job.state }));
