@@ -42,7 +42,8 @@ impl LogFilter {
 
     fn to_env_filter(&self) -> EnvFilter {
         // ONNX Runtime tells several hundred lines a session at `info`: it has to be asked by name.
-        EnvFilter::try_new(format!("ort=warn,{}", self.0))
+        // And sqlx quotes what it does not understand of a database's address, which may be a password.
+        EnvFilter::try_new(format!("ort=warn,sqlx_postgres::options=error,{}", self.0))
             .expect("each directive was parsed when the filter was made")
     }
 }

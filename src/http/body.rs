@@ -65,17 +65,14 @@ pub struct Pieces {
 
 impl Pieces {
     /// # Errors
-    /// 413 for a body that is announced to be larger than `limit`, 429 for one that there is no
-    /// [room] for beside others.
+    /// 413 for a body that is announced to be larger than `limit`.
     pub fn new(mut request: Request, limit: usize) -> Result<Pieces, Problem> {
         let announced = request.body().size_hint().lower();
         // Said at once, without waiting for the body.
         let announced = usize::try_from(announced).ok().filter(|&bytes| bytes <= limit);
         let announced = announced.ok_or_else(|| too_large(limit))?;
+        // Room is taken for what arrives, not for what is announced: words cost nothing.
         let share = request.extensions_mut().remove::<Share>();
-        if let Some(share) = &share {
-            share.grow_to(announced)?;
-        }
         let body = request.into_body().into_data_stream();
         Ok(Pieces { body, limit, announced, read: 0, share })
     }

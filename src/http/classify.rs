@@ -5,7 +5,7 @@ mod head_versions;
 mod prediction;
 mod zero_shot;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -56,6 +56,11 @@ pub async fn classify(
     Json(mut request): Json<ClassifyRequest>,
 ) -> Result<(Option<AnsweredBy>, axum::Json<ClassifyResponse>), Problem> {
     check(&request)?;
+    if let Some(tasks) = &mut request.tasks {
+        // Named twice, a task answers once, and is worked out once.
+        let mut seen = BTreeSet::new();
+        tasks.retain(|task| seen.insert(task.clone()));
+    }
     if request.labels.is_some() {
         return Ok((None, zero_shot::classify(&state, deadline, request).await?));
     }
@@ -63,6 +68,7 @@ pub async fn classify(
         least.wait(&state.heads, request.tasks.as_deref(), deadline).await?;
     }
     let (texts, class) = request.inputs.check(&state.config)?;
+    let texts_count = texts.len();
     let model = model_of(&state, &request.tasks, request.model.as_deref())?;
     let encoder = state.encoder(Some(&model))?;
     // Refused before any encoding; the versions that answer are those that are live afterwards.
@@ -76,6 +82,8 @@ pub async fn classify(
     };
     let embeddings = encoder.embed(texts, options).await?;
     let heads = select(&state, &request.tasks, encoder.info())?;
+    let labels = heads.iter().map(|live| live.version.head.labels().len());
+    check_scores(texts_count, labels, request.top_k)?;
     let answered_by = heads.iter().map(|live| &**live).collect();
     let terms = |live: &LiveTask| {
         let configured = state.config.tasks.get(&live.task.name);
@@ -91,6 +99,26 @@ pub async fn classify(
         heads.iter().map(predict).collect()
     });
     Ok((Some(answered_by), axum::Json(ClassifyResponse { model, results: results.collect() })))
+}
+
+/// Scores in one answer: each is a label and a number, and the answer is held in memory.
+const MOST_SCORES: usize = 1 << 20;
+
+/// Refuses a request that asks for more scores than an answer may have.
+fn check_scores(
+    inputs: usize,
+    labels: impl Iterator<Item = usize>,
+    top_k: Option<usize>,
+) -> Result<(), Problem> {
+    let most = top_k.unwrap_or(usize::MAX);
+    let scores = labels.map(|labels| labels.min(most)).sum::<usize>().saturating_mul(inputs);
+    if scores > MOST_SCORES {
+        let detail = format!(
+            "the answer would have {scores} scores; allowed: {MOST_SCORES}; ask for fewer with top_k, or of fewer inputs or tasks at a time"
+        );
+        return Err(Problem::invalid("too_many_scores", detail).at("top_k"));
+    }
+    Ok(())
 }
 
 /// What can be said before anything is looked up.

@@ -239,6 +239,7 @@ impl From<StoreError> for Problem {
             StoreError::NeverLive { .. } => Problem::conflict("never_live", detail),
             StoreError::UnknownJob { .. } => Problem::not_found("unknown_job", detail),
             StoreError::TaskInUse { .. } => Problem::conflict("task_in_use", detail),
+            StoreError::TaskChanged { .. } => Problem::conflict("task_changed", detail),
             StoreError::TaskInTraining { .. } => Problem::conflict("task_in_training", detail),
             StoreError::JobState { .. } => Problem::conflict("job_ended", detail),
             StoreError::NulCharacter { .. } => Problem::invalid("nul_character", detail),

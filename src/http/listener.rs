@@ -1,6 +1,9 @@
 //! Connections: accepted, bounded in time, ended in order.
 
 use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,7 +19,7 @@ use tower::ServiceExt;
 
 use crate::http::linger::Lingering;
 
-/// How long a client may take over the header of a request.
+/// How long a client may take over the header of a request, and how long until it begins its first one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to leave the listener alone when it cannot accept, mostly for want of file descriptors.
@@ -58,7 +61,10 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let begun = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&begun);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        begins.store(true, Ordering::Relaxed);
         let answer = router.clone().oneshot(request.map(Lingering::new));
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });
@@ -68,7 +74,18 @@ fn connection(
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let watched = graceful.watch(connection);
     async move {
-        if let Err(error) = watched.await {
+        let mut watched = pin!(watched);
+        let ended = tokio::select! {
+            ended = &mut watched => ended,
+            () = tokio::time::sleep(HEADER_TIMEOUT) => {
+                if !begun.load(Ordering::Relaxed) {
+                    // The header's timeout begins once it is clear which version of HTTP this is.
+                    return;
+                }
+                watched.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
     }

@@ -27,10 +27,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segment, Problem> {
-        let Path(segment) = Path::from_request_parts(parts, state).await.map_err(|_| {
-            Problem::malformed("invalid_path", "the path is not UTF-8 once it is unescaped")
-        })?;
-        Ok(Segment(segment))
+        let Path(segment): Path<String> =
+            Path::from_request_parts(parts, state).await.map_err(|_| {
+                Problem::malformed("invalid_path", "the path is not UTF-8 once it is unescaped")
+            })?;
+        match segment.contains('\0') {
+            true => Err(Problem::malformed("invalid_path", "the path holds a NUL character")),
+            false => Ok(Segment(segment)),
+        }
     }
 }
 

@@ -55,7 +55,7 @@ pub enum StoreError {
         "job {job} is to train task {task:?}; cancel it or wait for its end before the task is deleted"
     )]
     TaskInTraining { task: String, job: String },
-    #[error("task {task:?} was defined otherwise while the job was training it")]
+    #[error("task {task:?} was defined otherwise or deleted in the meantime")]
     TaskChanged { task: String },
     #[error("job {job} does not train task {task:?}, so it cannot publish a version of it")]
     NotTrained { job: String, task: String },
@@ -99,7 +99,7 @@ impl StoreError {
             Self::Database { source: sqlx::Error::Database(refusal), .. } => {
                 refusal.kind() == sqlx::error::ErrorKind::Other
             }
-            Self::Database { .. } => true,
+            Self::Database { source, .. } => is_outage(source),
             _ => false,
         }
     }
@@ -139,6 +139,10 @@ fn is_outage_code(code: &str) -> bool {
     code.len() == 5 && (code == "25P03" || ["08", "53", "57", "40"].contains(&&code[..2]))
 }
 
+/// PostgreSQL's code for a text that it cannot hold: Rust's texts are UTF-8, so that it has U+0000.
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+const INVALID_TEXT: &str = "22021";
+
 /// Says what the store was doing when the database refused.
 pub(super) trait During<T> {
     fn during(self, operation: &'static str) -> Result<T, StoreError>;
@@ -146,6 +150,11 @@ pub(super) trait During<T> {
 
 impl<T> During<T> for Result<T, sqlx::Error> {
     fn during(self, operation: &'static str) -> Result<T, StoreError> {
-        self.map_err(|source| StoreError::Database { operation, source })
+        self.map_err(|source| match source.as_database_error().and_then(|it| it.code()) {
+            Some(code) if code == INVALID_TEXT => {
+                StoreError::NulCharacter { what: "what was asked for".to_owned() }
+            }
+            _ => StoreError::Database { operation, source },
+        })
     }
 }

@@ -53,7 +53,8 @@ impl Server {
             "{}{}{}",
             url.host_str().unwrap_or("localhost"),
             url.port().map(|port| format!(":{port}")).unwrap_or_default(),
-            url.path(),
+            // With an @ it is no name, but a password that was not escaped.
+            Some(url.path()).filter(|path| !path.contains(['@', ':'])).unwrap_or_default(),
         );
         // A prepared statement breaks when a newer replica changes its table, and behind a pooler that
         // changes sessions between transactions.

@@ -55,9 +55,11 @@ impl Store {
             let row =
                 sqlx::query("SELECT name, model, labels, new_labels FROM tasks WHERE name = $1")
                     .bind(&task.name)
-                    .fetch_one(&mut *tx)
+                    .fetch_optional(&mut *tx)
                     .await
                     .during(OPERATION)?;
+            // Deleted by another replica in this moment.
+            let row = row.ok_or_else(|| StoreError::TaskChanged { task: task.name.clone() })?;
             let current = decode(&row)?;
             let adjusted = Task { new_labels: task.new_labels, ..current.clone() };
             if current.is_grown_from(task) || adjusted.is_grown_from(task) {

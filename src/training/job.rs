@@ -17,7 +17,7 @@ pub struct Example {
     pub text: String,
     /// Task name to label.
     pub labels: BTreeMap<String, String>,
-    /// How often the example counts in a fit: a finite number greater than 0. `None` stands for 1.
+    /// How often the example counts in a fit: greater than 0. `None` stands for 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub weight: Option<f64>,
 }

@@ -41,8 +41,11 @@ pub(super) async fn publish(
             outcome.rejected.insert(name.clone());
         }
         let champion_version = champion.map(|live| live.version.version);
-        let mismatched = snapshot.get(name).and_then(|live| live.mismatched);
-        outcome.champions.insert(name.clone(), champion_version.or(mismatched));
+        // Only a verdict that counts has to be about what is live.
+        if job.spec.promote == Promote::IfNotWorse {
+            let mismatched = snapshot.get(name).and_then(|live| live.mismatched);
+            outcome.champions.insert(name.clone(), champion_version.or(mismatched));
+        }
         let evaluation = Some(trained.evaluation.clone());
         let result = TaskResult { version: None, live, champion_version, verdict, evaluation };
         tasks.insert(name.clone(), result);

@@ -73,6 +73,34 @@ async fn large_bodies_share_the_room_that_there_is_and_small_ones_need_none() {
 }
 
 #[tokio::test]
+async fn a_connection_that_never_begins_a_request_is_closed() {
+    let app = TestApp::start().await;
+    let silent = ["", "PRI * HTTP", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "GET"];
+    join_all(silent.map(async |beginning| {
+        let mut stream = TcpStream::connect(app.url.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        let mut told = Vec::new();
+        // Its end is what the test waits for; the client of all tests gives up before long.
+        stream.read_to_end(&mut told).await.unwrap();
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_has_at_most_so_many_scores() {
+    let app = TestApp::start().await;
+    let labels: Vec<String> = (0..600).map(|label| format!("label {label}")).collect();
+    let inputs = vec!["a"; 2000];
+    for (body, scores) in [
+        (json!({"inputs": inputs, "labels": labels}), "1200000"),
+        (json!({"inputs": inputs, "labels": labels, "top_k": 530}), "1060000"),
+    ] {
+        let refused = app.post("/classify", body).await;
+        assert_problem(&refused, 422, "too_many_scores", Some("top_k"), &[scores, "1048576"]);
+    }
+}
+
+#[tokio::test]
 async fn further_connections_wait_until_one_ends() {
     const PROBE: &[u8] = b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";
     let app = TestApp::with(|config| config.limits.connections = count(1)).await;

@@ -8,7 +8,7 @@ use crate::heads::task::check_labels;
 use crate::heads::zero_shot::{DEFAULT_TEMPLATE, Template, head};
 use crate::http::AppState;
 use crate::http::classify::prediction::{Answering, Prediction, Terms};
-use crate::http::classify::{ClassifyRequest, ClassifyResponse};
+use crate::http::classify::{ClassifyRequest, ClassifyResponse, check_scores};
 use crate::http::error::Problem;
 
 /// Stands where others have the name of a task, none of which has a space in it.
@@ -25,6 +25,7 @@ pub async fn classify(
     let template = Template::new(template)
         .map_err(|error| Problem::invalid("invalid_template", error.to_string()).at("template"))?;
     let (texts, class) = request.inputs.check(&state.config)?;
+    check_scores(texts.len(), std::iter::once(labels.len()), request.top_k)?;
     let encoder = state.encoder(request.model.as_deref())?;
     let model = encoder.info().name.clone();
     let options = |class: Class| EmbedOptions {

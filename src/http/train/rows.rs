@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,13 @@ use crate::training::job::Example;
 
 /// Skipped rows that an answer lists.
 const MOST_LISTED: usize = 100;
+
+/// Labels that a refusal names: it may be made for each of a million rows.
+const MOST_NAMED: usize = 20;
+
+/// What examples may weigh, so that the sum over a job can neither overflow nor vanish.
+const WEIGHTS: RangeInclusive<f64> = 1e-6..=1e6;
+pub const WEIGHTS_ALLOWED: &str = "a number from 0.000001 to 1000000";
 
 /// Characters of the reason for which a row was skipped: it may quote the row.
 const MOST_REASON: usize = 300;
@@ -184,8 +192,8 @@ impl Rows {
             let detail = "a text holds a NUL character, which no database stores";
             return Err(Problem::invalid("nul_character", detail).at(place.of("text")));
         }
-        if let Some(weight) = raw.weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
-            let detail = format!("a weight is {weight}; allowed: a finite number greater than 0");
+        if let Some(weight) = raw.weight.filter(|weight| !WEIGHTS.contains(weight)) {
+            let detail = format!("a weight is {weight}; allowed: {WEIGHTS_ALLOWED}");
             return Err(Problem::invalid("invalid_weight", detail).at(place.of("weight")));
         }
         let labels = self.rules.labels(place, raw.labels, raw.label)?;
@@ -249,7 +257,7 @@ impl Rows {
             let detail = format!(
                 "task {:?} has no label {label:?}; its labels: {}",
                 task.name,
-                task.labels.join(", ")
+                listed(&task.labels)
             );
             return Err(Problem::invalid("unknown_label", detail));
         }
@@ -331,6 +339,14 @@ impl Rules {
         let known: Vec<&str> = self.heads.keys().map(String::as_str).collect();
         let detail = format!("there is no task {task:?}; tasks: {}", known.join(", "));
         Problem::invalid("unknown_task", detail)
+    }
+}
+
+fn listed(labels: &[String]) -> String {
+    let named = labels[..labels.len().min(MOST_NAMED)].join(", ");
+    match labels.len().checked_sub(MOST_NAMED) {
+        None | Some(0) => named,
+        Some(others) => format!("{named} and {others} others"),
     }
 }
 

@@ -4,7 +4,7 @@ use csv_core::ReadRecordResult;
 
 use super::{MOST_ROW_BYTES, row_too_long};
 use crate::http::error::Problem;
-use crate::http::train::rows::{Place, RawExample, Rows, Rules};
+use crate::http::train::rows::{Place, RawExample, Rows, Rules, WEIGHTS_ALLOWED};
 
 /// The column that holds the texts.
 const TEXT: &str = "text";
@@ -200,7 +200,7 @@ impl Columns {
         };
         let weight = cell.trim().parse().map(Some);
         weight.map_err(|_| {
-            let detail = format!("a weight is {cell:?}; allowed: a finite number greater than 0");
+            let detail = format!("a weight is {cell:?}; allowed: {WEIGHTS_ALLOWED}");
             Problem::invalid("invalid_weight", detail).at(place.of(WEIGHT))
         })
     }
