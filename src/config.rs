@@ -23,7 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::folder::Pooling;
-use crate::heads::task::{NewLabels, Task, TaskLimits};
+use crate::heads::task::{Kind, NewLabels, Task, TaskLimits};
 use crate::telemetry::LogFilter;
 
 pub use environment::variables;
@@ -252,6 +252,7 @@ impl Config {
                 name: name.clone(),
                 model: task.model.as_ref().unwrap_or(&self.default_model).clone(),
                 labels: task.labels.clone(),
+                kind: Kind::default(),
                 new_labels: task.new_labels.unwrap_or_default(),
             })
             .collect()

@@ -12,6 +12,7 @@ use crate::http::error::Problem;
 use crate::http::parameters::Parameters;
 use crate::http::{AppState, to_the_end};
 use crate::store::{ExampleQuery, ExampleSelection, ListedExample, StoreError};
+use crate::training::job::Target;
 use crate::training::text_hash::TextHash;
 
 const MOST_LISTED: u32 = 1000;
@@ -49,7 +50,7 @@ struct ExampleView {
     /// Of the text.
     sha256: String,
     /// Task to label.
-    labels: BTreeMap<String, String>,
+    labels: BTreeMap<String, Target>,
     /// When a job last taught it.
     added_at: Timestamp,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::heads::live::LiveTask;
-use crate::heads::{HeadVersion, InitialSeed, NewLabels, Task};
+use crate::heads::{HeadVersion, InitialSeed, Kind, NewLabels, Task};
 pub use versions::{promote, roll_back};
 pub use weights::{export, import};
 
@@ -106,7 +106,7 @@ pub async fn put(
 ) -> Result<(StatusCode, Answer<HeadDetail>), Problem> {
     let model = state.encoder(definition.model.as_deref())?.info().name.clone();
     let limits = state.config.limits.task_limits();
-    let task = Task::new(name.clone(), model, definition.labels, &limits)?;
+    let task = Task::new(name.clone(), model, definition.labels, Kind::default(), &limits)?;
     let task = Task { new_labels: definition.new_labels, ..task };
     let change = to_the_end(define(state.clone(), task.clone())).await?;
     if state.heads.snapshot().get(&name).is_none_or(|live| !live.task.is_grown_from(&task)) {

@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
 use crate::store::{ROWS_PER_STATEMENT, Store, hash_of, memory, placeholders, timestamp};
+use crate::training::job::Target;
 use crate::training::text_hash::TextHash;
 
 /// Which examples [`Store::list_examples`] lists.
@@ -33,7 +34,7 @@ pub struct ListedExample {
     /// `None` where texts are not kept.
     pub text: Option<String>,
     /// Task to label.
-    pub labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, Target>,
     /// When a job last taught it.
     pub added_at: Timestamp,
 }
@@ -86,7 +87,7 @@ impl Store {
             for row in labels.fetch_all(&self.reads).await.during(OPERATION)? {
                 let id: i64 = row.try_get("example").during(OPERATION)?;
                 let task = row.try_get("task").during(OPERATION)?;
-                let label = row.try_get("label").during(OPERATION)?;
+                let label = Target::Label(row.try_get("label").during(OPERATION)?);
                 // Deleted since the page was read, or on it: ids are in order.
                 if let Ok(place) = chunk.binary_search_by_key(&id, |example| example.id) {
                     chunk[place].labels.insert(task, label);

@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::error::{During, StoreError};
 use crate::store::{ROWS_PER_STATEMENT, Store, hash_of, now, placeholders, tasks};
-use crate::training::job::{Example, Mode};
+use crate::training::job::{Example, Mode, Target};
 use crate::training::text_hash::TextHash;
 
 /// An example as it is kept.
@@ -17,7 +17,7 @@ pub struct StoredExample {
     /// `None` where texts are not kept.
     pub text: Option<String>,
     /// Task to label.
-    pub labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, Target>,
     /// As [`Example::weight`].
     pub weight: Option<f64>,
 }
@@ -55,7 +55,7 @@ impl Store {
                 examples.push(StoredExample { hash, text, labels, weight });
             }
             let task = row.try_get("task").during(OPERATION)?;
-            let label = row.try_get("label").during(OPERATION)?;
+            let label = Target::Label(row.try_get("label").during(OPERATION)?);
             examples.last_mut().expect("pushed for the first id").labels.insert(task, label);
         }
         Ok(examples)
@@ -92,7 +92,9 @@ pub(super) async fn merge(tx: &mut AnyConnection, lesson: Lesson<'_>) -> Result<
     let mut labels: Labels = BTreeMap::new();
     for example in examples {
         let learnt = example.labels.iter().filter(|(task, _)| trained.contains(task.as_str()));
-        for (task, label) in learnt {
+        for (task, target) in learnt {
+            // Nothing brings sets of labels yet.
+            let Target::Label(label) = target else { continue };
             let place = *places.entry(&example.text).or_insert_with(|| {
                 texts.push(Text { text: &example.text, weight: None });
                 texts.len() - 1

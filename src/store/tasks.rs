@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::heads::{NewLabels, Task};
+use crate::heads::{Kind, NewLabels, Task};
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
 use crate::store::{Store, jobs, live_versions, memory, refuse_nul};
@@ -188,7 +188,8 @@ pub(super) fn decode(row: &AnyRow) -> Result<Task, StoreError> {
             return Err(StoreError::corrupt(what, format!("{other:?} is neither")));
         }
     };
-    Ok(Task { model: row.try_get("model").during(OPERATION)?, name, labels, new_labels })
+    let model = row.try_get("model").during(OPERATION)?;
+    Ok(Task { name, model, labels, kind: Kind::SingleLabel, new_labels })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a training job is asked to do and what it reports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,15 +12,46 @@ use crate::training::selection::Strength;
 use crate::training::solver::Solver;
 use crate::training::verdict::DEFAULT_MARGIN;
 
-/// A text with a label for one or more tasks.
+/// A text with what it is labelled with for one or more tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     pub text: String,
-    /// Task name to label.
-    pub labels: BTreeMap<String, String>,
+    /// Task name to label or labels.
+    pub labels: BTreeMap<String, Target>,
     /// How often the example counts in a fit: greater than 0. `None` stands for 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub weight: Option<f64>,
+}
+
+/// What an example says of a task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Target {
+    /// The one label, of a single-label task.
+    Label(String),
+    /// All labels that apply, of a multi-label task: none, where there is none here.
+    Labels(BTreeSet<String>),
+}
+
+impl Target {
+    /// The labels that it names, in order.
+    pub fn labels(&self) -> impl Iterator<Item = &String> {
+        let (one, several) = match self {
+            Target::Label(label) => (Some(label), None),
+            Target::Labels(labels) => (None, Some(labels)),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+}
+
+impl fmt::Display for Target {
+    /// Quoted, for messages.
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Target::Label(label) => write!(formatter, "{label:?}"),
+            Target::Labels(labels) => formatter.debug_list().entries(labels).finish(),
+        }
+    }
 }
 
 /// A validated training request, without its examples.

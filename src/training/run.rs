@@ -21,7 +21,7 @@ use crate::store::{Store, StoreError};
 use crate::training::background::compute;
 use crate::training::dataset::Dataset;
 use crate::training::evaluation::Evaluation;
-use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode};
+use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode, Target};
 use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
 use crate::training::progress::{Meter, Phase};
 use crate::training::result::{RowCounts, Seconds, TextCounts};
@@ -207,7 +207,8 @@ fn grown(task: &Task, rows: &Rows) -> Task {
     let mut grown = task.clone();
     if task.new_labels == NewLabels::Allow {
         let mut known: BTreeSet<&String> = task.labels.iter().collect();
-        let labels = rows.labels.iter().filter_map(|labels| labels.get(&task.name));
+        let targets = rows.labels.iter().filter_map(|labels| labels.get(&task.name));
+        let labels = targets.flat_map(Target::labels);
         grown.labels.extend(labels.filter(|&label| known.insert(label)).cloned());
     }
     grown
@@ -244,12 +245,13 @@ fn label(tasks: Vec<Task>, rows: &Rows, embeddings: Array2<f32>) -> Result<Datas
         .and_then(|dataset| dataset.with_weights(rows.weights.clone()))
         .map_err(|error| error.to_string())?;
     for task in tasks {
-        let class = |labels: &BTreeMap<String, String>| match labels.get(&task.name) {
+        let class = |labels: &BTreeMap<String, Target>| match labels.get(&task.name) {
             None => Ok(None),
-            Some(label) => match task.labels.iter().position(|known| known == label) {
+            Some(Target::Label(label)) => match task.labels.iter().position(|it| it == label) {
                 Some(class) => Ok(Some(class)),
                 None => Err(format!("task {:?} no longer has the label {label:?}", task.name)),
             },
+            Some(Target::Labels(_)) => Err(format!("task {:?} has one label a text", task.name)),
         };
         let classes = rows.labels.iter().map(class).collect::<Result<Vec<_>, _>>()?;
         dataset = dataset

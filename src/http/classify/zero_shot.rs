@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, Deadline, EmbedOptions};
-use crate::heads::task::check_labels;
+use crate::heads::task::{Kind, check_labels};
 use crate::heads::zero_shot::{DEFAULT_TEMPLATE, Template, head};
 use crate::http::AppState;
 use crate::http::classify::prediction::{Answering, Prediction, Terms};
@@ -20,7 +20,7 @@ pub async fn classify(
     request: ClassifyRequest,
 ) -> Result<axum::Json<ClassifyResponse>, Problem> {
     let labels = request.labels.unwrap_or_default();
-    check_labels(&labels, &state.config.limits.task_limits())?;
+    check_labels(&labels, Kind::SingleLabel, &state.config.limits.task_limits())?;
     let template = request.template.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned());
     let template = Template::new(template)
         .map_err(|error| Problem::invalid("invalid_template", error.to_string()).at("template"))?;

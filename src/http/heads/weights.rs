@@ -88,7 +88,7 @@ pub async fn import(
     let body = read(request, tensors + HEADER_BYTES).await?;
     let fingerprint = encoder.info().fingerprint.clone();
     check_encoder(&body, parameters.encoder, &fingerprint, &task)?;
-    let head = Head::import(&body, task.labels.clone(), width)?;
+    let head = Head::import(&body, task.labels.clone(), task.kind, width)?;
     let version = NewVersion {
         task,
         encoder: fingerprint,

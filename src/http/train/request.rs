@@ -8,7 +8,7 @@ use crate::heads::live::Snapshot;
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::train::rows::{Checked, OnBadRow, RawExample, Rows, Rules};
-use crate::training::job::{ClassWeight, Example, JobSpec, Mode};
+use crate::training::job::{ClassWeight, Example, JobSpec, Mode, Target};
 use crate::training::result::Promote;
 use crate::training::selection::Strength;
 use crate::training::solver::{InvalidSetting, Solver, check_l2};
@@ -227,8 +227,8 @@ async fn check_classes(
         Mode::Replace => BTreeMap::new(),
     };
     for task in spec.tasks.difference(&spec.frozen).filter(|&task| !kept.contains_key(task)) {
-        let labels: BTreeSet<&String> =
-            examples.iter().filter_map(|example| example.labels.get(task)).collect();
+        let targets = examples.iter().filter_map(|example| example.labels.get(task));
+        let labels: BTreeSet<&String> = targets.flat_map(Target::labels).collect();
         if let (1, Some(only)) = (labels.len(), labels.first()) {
             let detail = format!(
                 "all examples of task {task:?} have the label {only:?}; a head needs at least 2 different labels"

@@ -13,7 +13,7 @@ use crate::heads::live::{LiveTask, Snapshot};
 use crate::heads::task::{TaskLimits, check_labels};
 use crate::heads::{NewLabels, Task};
 use crate::http::error::Problem;
-use crate::training::job::Example;
+use crate::training::job::{Example, Target};
 
 /// Skipped rows that an answer lists.
 const MOST_LISTED: usize = 100;
@@ -197,12 +197,13 @@ impl Rows {
             return Err(Problem::invalid("invalid_weight", detail).at(place.of("weight")));
         }
         let labels = self.rules.labels(place, raw.labels, raw.label)?;
-        let example = Example { text: raw.text, labels, weight: raw.weight };
-        let model = self.check_labels(place, &example.labels)?;
+        let model = self.check_labels(place, &labels)?;
+        let targets = labels.clone().into_iter().map(|(task, label)| (task, Target::Label(label)));
+        let example = Example { text: raw.text, labels: targets.collect(), weight: raw.weight };
         self.check_conflicts(place, &example)?;
         // Only now: a row that is skipped adds neither a task nor a model.
         self.checked.model = model;
-        for (task, label) in &example.labels {
+        for (task, label) in &labels {
             if !self.checked.tasks.contains(task) {
                 self.checked.tasks.insert(task.clone());
             }
@@ -268,7 +269,7 @@ impl Rows {
         let new = self.checked.new_labels.get(&task.name).into_iter().flatten();
         let mut labels: Vec<String> = task.labels.iter().chain(new).cloned().collect();
         labels.push(label.to_owned());
-        let checked = check_labels(&labels, &self.rules.limits);
+        let checked = check_labels(&labels, task.kind, &self.rules.limits);
         checked.map_err(|error| Problem::invalid("invalid_label", error.to_string()))
     }
 
@@ -288,7 +289,7 @@ impl Rows {
             if other != label {
                 let first = self.places[index];
                 let detail = format!(
-                    "the same text has the label {other:?} for task {task:?} in {first} and {label:?} here"
+                    "the same text has the label {other} for task {task:?} in {first} and {label} here"
                 );
                 let position = place.of(&format!("labels.{task}"));
                 return Err(Problem::invalid("conflicting_labels", detail).at(position));

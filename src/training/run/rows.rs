@@ -10,7 +10,7 @@ use super::{Run, RunError, failed};
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, EmbedOptions};
 use crate::store::StoredExample;
-use crate::training::job::{Example, Job, Mode};
+use crate::training::job::{Example, Job, Mode, Target};
 use crate::training::result::{RowCounts, TextCounts};
 use crate::training::text_hash::TextHash;
 
@@ -23,8 +23,8 @@ const CHUNK: usize = 256;
 pub(super) struct Rows {
     /// What each text is known by.
     pub hashes: Vec<TextHash>,
-    /// Task to label, one a text.
-    pub labels: Vec<BTreeMap<String, String>>,
+    /// Task to label or labels, one a text.
+    pub labels: Vec<BTreeMap<String, Target>>,
     /// One a text; see [`Example::weight`].
     pub weights: Vec<f64>,
     /// `None` where the store keeps no texts.
