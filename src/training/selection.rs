@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::heads::head::Head;
 use crate::training::calibration::temperature;
-use crate::training::dataset::Dataset;
+use crate::training::dataset::{Dataset, Labelled, Truth};
 use crate::training::predictions::Predictions;
 use crate::training::solver::Path;
 
@@ -78,7 +78,7 @@ pub struct Candidate {
     pub l2: f64,
     /// Mean cross-entropy in nats of the rows that the heads were not fit on, at the best temperature.
     pub loss: f64,
-    /// Share of these rows whose most probable label is the right one.
+    /// Share of these rows that are answered rightly, with thresholds of 0.5 where there are any.
     pub accuracy: f64,
 }
 
@@ -148,7 +148,7 @@ impl CrossValidation<'_> {
             Strength::Auto => GRID.map(|l2| l2 * scale).to_vec(),
             Strength::Given(l2) => vec![l2],
         };
-        let folds = Folds::stratified(rows.rows(), rows.classes(), self.seed);
+        let folds = Folds::stratified(rows.rows(), &strata(&rows), self.seed);
         if folds.scored() < FEWEST_ROWS {
             return ControlFlow::Continue(None);
         }
@@ -183,16 +183,17 @@ impl CrossValidation<'_> {
 
     /// How the heads of the folds do on the rows that they were not fit on.
     fn score(&self, l2: f64, heads: &[Head], folds: &Folds) -> (Candidate, Selection) {
-        let mut predictions = Predictions::default();
-        for (fold, head) in heads.iter().enumerate() {
+        let of_fold = |(fold, head)| {
             let rows = self.data.labelled_among(self.task, folds.rows(fold));
-            predictions.append(Predictions::of(head, &rows));
-        }
+            Predictions::of(head, &rows)
+        };
+        let predictions = heads.iter().enumerate().map(of_fold).reduce(Predictions::joined);
+        let predictions = predictions.expect("there are at least three folds");
         let temperature = temperature(&predictions).unwrap_or(1.0);
         let (mut loss, mut right, mut total) = (0.0, 0.0, 0.0);
         for row in predictions.clone().at_temperature(temperature).rows() {
-            loss += row.weight * row.cross_entropy();
-            right += row.weight * f64::from(u8::from(row.answer() == row.class));
+            loss += row.weighted_cross_entropy();
+            right += row.weight * f64::from(u8::from(row.is_right()));
             total += row.weight;
         }
         let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
@@ -209,8 +210,21 @@ fn mean(heads: &[Head]) -> Head {
         bias += head.bias();
     }
     let share = 1.0 / heads.len() as f32;
-    Head::new(heads[0].labels().clone(), weights * share, bias * share)
+    heads[0]
+        .with_parameters(weights * share, bias * share)
         .expect("the mean of bounded weights is bounded")
+}
+
+/// What the folds shall have alike of, one a row: the class or, of the labels that apply, the rarest;
+/// between equally rare ones the first. Rows to which none applies are a stratum of their own.
+fn strata(rows: &Labelled) -> Vec<usize> {
+    let labels = rows.balance().len();
+    let mut counts = vec![0_usize; labels];
+    for &class in rows.truths().iter().flat_map(Truth::classes) {
+        counts[class] += 1;
+    }
+    let rarest = |truth: &Truth| truth.classes().iter().copied().min_by_key(|&it| counts[it]);
+    rows.truths().iter().map(|truth| rarest(truth).unwrap_or(labels)).collect()
 }
 
 /// Rows dealt out to folds.

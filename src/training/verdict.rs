@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
-use crate::training::predictions::Predictions;
+use crate::training::predictions::{Predictions, Row};
 
 /// With fewer held-out rows, one of them weighs 5 points of accuracy and more: no verdict.
 pub const FEWEST_ROWS: usize = 20;
@@ -46,22 +46,25 @@ impl Verdict {
     }
 }
 
-/// Scores both heads on `rows`, which neither may have been fit on. A champion that the challenger has
-/// further labels than is wrong on the rows of these.
+/// Scores both heads on `rows`, which neither may have been fit on, by the share of rows that are answered
+/// with their label, or with exactly their labels, each head by its own thresholds. A champion that the
+/// challenger has further labels than is wrong on the rows of these.
 ///
 /// # Panics
 /// If a head's width is not that of the rows' embeddings.
 pub fn judge(challenger: &Head, champion: Option<&Head>, rows: &Labelled, margin: f64) -> Verdict {
-    // A champion for other labels cannot be scored on these rows.
-    let Some(champion) = champion.filter(|it| challenger.labels().starts_with(it.labels())) else {
+    // A champion for other labels, or another kind of task, cannot be scored on these rows.
+    let comparable = |champion: &&Head| {
+        champion.kind() == challenger.kind() && challenger.labels().starts_with(champion.labels())
+    };
+    let Some(champion) = champion.filter(comparable) else {
         return Verdict::Unopposed;
     };
     let count = rows.len();
     if count < FEWEST_ROWS {
         return Verdict::TooFewRows { rows: count };
     }
-    let right =
-        |head| Predictions::of(head, rows).rows().filter(|it| it.answer() == it.class).count();
+    let right = |head| Predictions::of(head, rows).rows().filter(Row::is_right).count();
     let (new, live) = (right(challenger), right(champion));
     let share = |right| right as f64 / count as f64;
     let accuracies =

@@ -1,6 +1,6 @@
 //! Holding out rows to score on.
 
-use super::{Dataset, DatasetError};
+use super::{Dataset, DatasetError, Truth};
 use crate::training::text_hash::TextHash;
 
 /// Rows to fit on and rows to score on.
@@ -79,26 +79,25 @@ impl Dataset {
     /// A class without a training row could not be learnt: it gets its first row back.
     fn return_last_of_each_class(&self, held_out: &mut [bool]) {
         for column in &self.columns {
-            let mut trained = vec![false; column.classes];
-            for (value, held_out) in column.values.iter().zip(&*held_out) {
-                if let (Some(class), false) = (*value, held_out) {
-                    trained[class] = true;
-                }
+            let mut trained = vec![false; column.balance.len()];
+            let rows = column.values.iter().zip(&*held_out).filter(|&(_, held_out)| !held_out);
+            for &class in rows.flat_map(|(truth, _)| truth.iter().flat_map(Truth::classes)) {
+                trained[class] = true;
             }
-            for (value, held_out) in column.values.iter().zip(&mut *held_out) {
-                if let Some(class) = *value
-                    && !trained[class]
-                {
+            for (truth, held_out) in column.values.iter().zip(&mut *held_out) {
+                for &class in truth.iter().flat_map(Truth::classes) {
+                    if !trained[class] {
+                        *held_out = false;
+                    }
                     trained[class] = true;
-                    *held_out = false;
                 }
             }
         }
     }
 
-    /// The classes of one row, task by task.
-    fn labels(&self, row: usize) -> impl Iterator<Item = Option<usize>> {
-        self.columns.iter().map(move |column| column.values[row])
+    /// What one row is labelled with, task by task.
+    fn labels(&self, row: usize) -> impl Iterator<Item = Option<&Truth>> {
+        self.columns.iter().map(move |column| column.values[row].as_ref())
     }
 }
 
@@ -122,7 +121,7 @@ mod tests {
     }
 
     fn count(data: &Dataset, task: usize, class: usize) -> usize {
-        data.labelled(task).classes().iter().filter(|&&found| found == class).count()
+        data.labelled(task).truths().iter().filter(|truth| truth.classes().contains(&class)).count()
     }
 
     fn texts(rows: usize) -> Vec<TextHash> {
@@ -157,8 +156,8 @@ mod tests {
         assert_eq!(all, (0..97).collect::<Vec<_>>());
         for side in [&split.train, validation] {
             for (position, row) in rows(side).into_iter().enumerate() {
-                let labels: Vec<_> = side.labels(position).collect();
-                assert_eq!(labels, [topic[row], mood[row]]);
+                let labels: Vec<_> = side.labels(position).map(|it| it.cloned()).collect();
+                assert_eq!(labels, [topic[row], mood[row]].map(|it| it.map(Truth::Class)));
             }
         }
     }

@@ -1,16 +1,17 @@
-//! What the solvers make small: the mean cross-entropy of a linear softmax classifier plus its
-//! L2 penalty, a convex function of the parameters.
+//! What the solvers make small: the mean cross-entropy of a linear classifier plus its L2 penalty, a
+//! convex function of the parameters.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 
-use super::softmax::exp;
+use super::loss::residual;
 use crate::heads::head::Head;
-use crate::training::dataset::Labelled;
+use crate::training::dataset::{Labelled, Truth};
 use crate::training::job::Scores;
 
 /// (Σ weighted cross-entropies) / (Σ weights of rows) + `penalty` / 2 · ‖weights‖², in nats. The bias
-/// is not penalised.
+/// is not penalised. A row's [loss](super::loss) is by its kind of task: the rest is the same for
+/// all.
 ///
 /// Parameters are one flat vector: the weights, classes × width, row-major, then the bias.
 /// Matrix products run in single precision, everything else in double.
@@ -70,7 +71,7 @@ impl<'a> Objective<'a> {
     }
 
     /// Where the rows stand at `logits + step · along`, without the penalty. `residuals` takes the
-    /// softmax there less 1 at each row's class, times its weight.
+    /// slope of each row's loss in its logits there.
     pub(super) fn cross_entropy_along(
         &self,
         logits: &Array2<f64>,
@@ -81,13 +82,14 @@ impl<'a> Objective<'a> {
         let (mut value, mut slope, mut loss, mut correct) = (0.0, 0.0, 0.0, 0);
         let mut moved = vec![0.0; self.classes];
         let rows = logits.outer_iter().zip(along.outer_iter()).zip(residuals.outer_iter_mut());
-        for (((logits, along), mut residuals), (class, weight)) in rows.zip(self.targets()) {
+        let balance = self.rows.balance();
+        for (((logits, along), mut residuals), (truth, weight)) in rows.zip(self.targets()) {
             let steps = logits.iter().zip(along).map(|(z, &a)| z + step * f64::from(a));
             moved.iter_mut().zip(steps).for_each(|(value, moved)| *value = moved);
-            let (cross_entropy, right) = residual(&mut moved, class, weight);
-            loss += cross_entropy;
-            value += weight * cross_entropy;
-            correct += usize::from(right);
+            let row = residual(&mut moved, truth, weight, balance);
+            loss += row.unweighted;
+            value += row.value;
+            correct += usize::from(row.right);
             slope += moved.iter().zip(along).map(|(r, &a)| r * f64::from(a)).sum::<f64>();
             residuals.iter_mut().zip(&moved).for_each(|(single, &r)| *single = r as f32);
         }
@@ -100,12 +102,12 @@ impl<'a> Objective<'a> {
         }
     }
 
-    /// Turns logits into residuals: the softmax less 1 at each row's class, times its weight.
+    /// Turns logits into residuals: the slope of each row's loss in them.
     pub(super) fn residuals(&self, mut logits: Array2<f32>) -> Array2<f32> {
         let mut scratch = vec![0.0; self.classes];
-        for (mut row, (class, weight)) in logits.outer_iter_mut().zip(self.targets()) {
+        for (mut row, (truth, weight)) in logits.outer_iter_mut().zip(self.targets()) {
             scratch.iter_mut().zip(&row).for_each(|(value, &logit)| *value = f64::from(logit));
-            residual(&mut scratch, class, weight);
+            residual(&mut scratch, truth, weight, self.rows.balance());
             row.iter_mut().zip(&scratch).for_each(|(single, &r)| *single = r as f32);
         }
         logits
@@ -150,9 +152,9 @@ impl<'a> Objective<'a> {
         }
     }
 
-    /// The class and the weight of each row.
-    fn targets(&self) -> impl Iterator<Item = (usize, f64)> {
-        self.rows.classes().iter().copied().zip(self.rows.weights().iter().copied())
+    /// What each row is labelled with, and its weight.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (&Truth, f64)> {
+        self.rows.truths().iter().zip(self.rows.weights().iter().copied())
     }
 
     fn weight_count(&self) -> usize {
@@ -178,19 +180,6 @@ impl<'a> Objective<'a> {
 /// A head's weights and bias as one flat vector.
 pub(super) fn flatten(head: &Head) -> Array1<f64> {
     head.weights().iter().chain(head.bias()).map(|&value| f64::from(value)).collect()
-}
-
-/// Turns one row's logits into its residuals, times `weight`, and gives its cross-entropy and whether
-/// the first of its greatest logits is that of its class.
-fn residual(row: &mut [f64], class: usize, weight: f64) -> (f64, bool) {
-    let greatest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let own = row[class] - greatest;
-    let right = own == 0.0 && row[..class].iter().all(|&logit| logit < greatest);
-    row.iter_mut().for_each(|value| *value = exp(*value - greatest));
-    let sum: f64 = row.iter().sum();
-    row.iter_mut().for_each(|value| *value *= weight / sum);
-    row[class] -= weight;
-    (sum.ln() - own, right)
 }
 
 #[cfg(test)]
@@ -223,14 +212,14 @@ mod tests {
         let rows = data.labelled(0);
         let mut loss = 0.0;
         rows.for_each_block(|positions, embeddings| {
-            for (embedding, &class) in embeddings.outer_iter().zip(&rows.classes()[positions]) {
+            for (embedding, truth) in embeddings.outer_iter().zip(&rows.truths()[positions]) {
                 let logit = |class: usize| {
                     let weights = parameters.iter().skip(class * WIDTH);
                     let products = weights.zip(embedding).map(|(w, &x)| w * f64::from(x));
                     products.sum::<f64>() + parameters[CLASSES * WIDTH + class]
                 };
                 let sum: f64 = (0..CLASSES).map(|class| logit(class).exp()).sum();
-                loss += sum.ln() - logit(class);
+                loss += sum.ln() - logit(truth.classes()[0]);
             }
         });
         let square: f64 = parameters.iter().take(CLASSES * WIDTH).map(|w| w * w).sum();
