@@ -101,6 +101,11 @@ pub(super) fn task(name: &str, labels: &[&str]) -> Task {
     }
 }
 
+/// A task of which any number of labels may apply.
+pub(super) fn tags() -> Task {
+    Task { kind: Kind::MultiLabel, ..task("tags", &["billing", "refund", "urgent"]) }
+}
+
 /// An extending job on both tasks.
 pub(super) fn spec() -> JobSpec {
     JobSpec {
@@ -122,6 +127,12 @@ pub(super) fn spec() -> JobSpec {
 pub(super) fn example(text: &str, labels: &[(&str, &str)]) -> Example {
     let labels = labels.iter().map(|&(task, label)| (task.into(), Target::Label(label.into())));
     Example { text: text.into(), labels: labels.collect::<BTreeMap<_, _>>(), weight: None }
+}
+
+/// An example of [`tags`].
+pub(super) fn tagged(text: &str, labels: &[&str]) -> Example {
+    let labels = Target::Labels(labels.iter().map(|&label| label.into()).collect());
+    Example { text: text.into(), labels: [("tags".into(), labels)].into(), weight: None }
 }
 
 pub(super) fn job_id() -> String {

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::heads::Kind;
 use crate::training::dataset::SHARE;
 use crate::training::result::{JobResult, Promote};
 use crate::training::selection::Strength;
@@ -34,6 +35,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// The kind of task that it is for.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Target::Label(_) => Kind::SingleLabel,
+            Target::Labels(_) => Kind::MultiLabel,
+        }
+    }
+
     /// The labels that it names, in order.
     pub fn labels(&self) -> impl Iterator<Item = &String> {
         let (one, several) = match self {
