@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::key::Key;
 use crate::config::{Config, ModelConfig};
-use crate::heads::task::{Kind, MIN_LABELS, check_labels, check_name};
+use crate::heads::task::{MIN_LABELS, check_labels, check_name};
 use crate::name;
 
 /// More is a slip: each worker has a session of every model and a thread.
@@ -202,10 +202,11 @@ fn tasks(config: &Config) -> Vec<Violation> {
             let message = format!("found {threshold}, allowed: 0 to 1");
             violations.push(Violation::at(key.child("threshold"), message));
         }
-        if let Err(error) = check_labels(&task.labels, Kind::default(), &limits) {
+        if let Err(error) = check_labels(&task.labels, task.kind(), &limits) {
             violations.push(Violation {
                 key: key.child("labels"),
                 depends_on: vec![
+                    key.child("multi_label"),
                     Key::from(["limits", "labels_per_task"]),
                     Key::from(["limits", "label_bytes"]),
                 ],

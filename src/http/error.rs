@@ -213,6 +213,7 @@ impl From<HeadError> for Problem {
         match error {
             HeadError::Container(_) => Problem::malformed("invalid_safetensors", detail),
             HeadError::OtherLabels { .. } => Problem::conflict("labels_mismatch", detail),
+            HeadError::OtherKind { .. } => Problem::conflict("kind_mismatch", detail),
             _ => Problem::invalid("invalid_weights", detail),
         }
     }
