@@ -49,7 +49,7 @@ struct ExampleView {
     text: Option<String>,
     /// Of the text.
     sha256: String,
-    /// Task to label.
+    /// Task to label, or to all the labels that apply.
     labels: BTreeMap<String, Target>,
     /// When a job last taught it.
     added_at: Timestamp,
