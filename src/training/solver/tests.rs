@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::heads::head::Decision;
 
 const LBFGS: Solver = Solver::Lbfgs { epochs: 100 };
 
@@ -68,7 +69,9 @@ fn seeded(data: &Split) -> Vec<Head> {
     tasks
         .map(|task| {
             let labels = labels(data.train.classes(task));
-            Head::seeded(labels, data.train.width(), task as u64).unwrap()
+            let decision = Decision::undecided(data.train.kind(task), labels.len());
+            let head = Head::seeded(labels, data.train.width(), task as u64).unwrap();
+            head.with_decision(decision).unwrap()
         })
         .collect()
 }
