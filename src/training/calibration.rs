@@ -102,7 +102,7 @@ pub fn expected_calibration_error(predictions: &Predictions) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array2;
+    use ndarray::{Array1, Array2};
 
     use super::*;
     use crate::heads::head::Decision;
@@ -167,5 +167,51 @@ mod tests {
         let found = expected_calibration_error(&predictions(odds, [7, 9, 6]));
         assert!((found - 0.01).abs() < 1e-6, "{found}");
         assert_eq!(expected_calibration_error(&none()), 0.0);
+    }
+
+    /// So many rows of one label with these odds, to so many of each ten of which it applies.
+    fn sets(times: usize, odds: [f64; 3], applies: [usize; 3]) -> Predictions {
+        let of_odds = |(odds, applies): (f64, usize)| {
+            let logits = Array2::from_elem((10 * times, 1), odds.ln() as f32);
+            let truth =
+                |row: usize| Truth::Set(if row % 10 < applies { [0].into() } else { [].into() });
+            let thresholds = Array1::from_elem(1, 0.5);
+            let truths = (0..10 * times).map(truth).collect();
+            Predictions::new(logits, truths, Decision::Sigmoid { thresholds })
+        };
+        odds.into_iter().zip(applies).map(of_odds).reduce(Predictions::joined).unwrap()
+    }
+
+    #[test]
+    fn the_temperature_turns_overconfident_odds_of_sets_into_true_ones() {
+        // True odds of 4 to 1, 1 to 9 and 1.5 to 1, told as their third powers.
+        let found = temperature(&sets(1000, [64.0, 1.0 / 729.0, 3.375], [8, 1, 6])).unwrap();
+        assert!((found / 3.0 - 1.0).abs() < 0.01, "{found}");
+        let calm = sets(1000, [2.0, 1.0 / 3.0, 1.5f64.sqrt()], [8, 1, 6]);
+        let found = temperature(&calm).unwrap();
+        assert!((found / 0.5 - 1.0).abs() < 0.01, "{found}");
+    }
+
+    #[test]
+    fn the_temperature_is_the_minimum_of_the_loss_and_the_prior() {
+        let weighted = |predictions: Predictions, temperature: f64| {
+            let rows = predictions.at_temperature(temperature);
+            let loss: f64 = rows.rows().map(|row| row.weighted_cross_entropy()).sum();
+            loss + temperature.ln().powi(2) / (2.0 * SPREAD * SPREAD)
+        };
+        for predictions in
+            [predictions([64.0, 729.0, 3.375], [8, 9, 6]), sets(1, [64.0, 0.1, 3.0], [5, 4, 6])]
+        {
+            let found = temperature(&predictions).unwrap();
+            let at = |factor: f64| weighted(predictions.clone(), factor * found);
+            assert!(at(1.0) < at(0.99) && at(1.0) < at(1.01), "{found}");
+        }
+    }
+
+    #[test]
+    fn the_calibration_error_of_sets_is_over_all_labels() {
+        // Probabilities of 0.8, 0.1 and 0.6, to which the label applies 8, 3 and 6 times in ten.
+        let found = expected_calibration_error(&sets(2, [4.0, 1.0 / 9.0, 1.5], [8, 3, 6]));
+        assert!((found - 0.2 / 3.0).abs() < 1e-6, "{found}");
     }
 }

@@ -379,6 +379,32 @@ mod tests {
     }
 
     #[test]
+    fn a_row_may_have_several_labels_or_none_or_say_nothing() {
+        let sets = vec![Some(vec![2, 0, 2]), None, Some(vec![])];
+        let data = numbered(3).with_multi_label_task("tags", 3, sets).unwrap();
+        assert_eq!((data.kind(0), data.classes(0)), (Kind::MultiLabel, 3));
+        let rows = data.labelled(0);
+        assert_eq!(rows.rows(), [0, 2]);
+        assert_eq!(rows.truths(), [Truth::Set([0, 2].into()), Truth::Set([].into())]);
+        let applies: Vec<bool> =
+            rows.truths()[0].labels(rows.balance()).map(|(applies, _)| applies).collect();
+        assert_eq!(applies, [true, false, true]);
+        assert_eq!(data.select(&[2, 1]).labelled(0).truths(), [Truth::Set([].into())]);
+    }
+
+    #[test]
+    fn each_label_of_a_set_is_balanced_against_its_absence() {
+        // Label 0 applies to a weight of 2 in 10, label 1 to all rows that are labelled, label 2 to none.
+        let sets = vec![Some(vec![0, 1]), Some(vec![1]), Some(vec![1]), None];
+        let data = numbered(4).with_weights(vec![2.0, 5.0, 3.0, 7.0]).unwrap();
+        let data = data.with_multi_label_task("tags", 3, sets).unwrap().balanced();
+        let rows = data.labelled(0);
+        assert_eq!(rows.weights(), [2.0, 5.0, 3.0], "rows count by their own weight");
+        let even = Balance { present: 1.0, absent: 1.0 };
+        assert_eq!(rows.balance(), [Balance { present: 2.5, absent: 0.625 }, even, even]);
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused_with_the_reason() {
         let reason = |found: Result<Dataset, DatasetError>| found.unwrap_err().to_string();
         assert_eq!(
@@ -392,6 +418,11 @@ mod tests {
         assert_eq!(
             reason(numbered(2).with_task("topic", 2, vec![None, Some(2)])),
             "row 1 has class 2 of task \"topic\", but it has 2 classes, counted from 0"
+        );
+        let sets = vec![None, Some(vec![0, 3])];
+        assert_eq!(
+            reason(numbered(2).with_multi_label_task("tags", 3, sets)),
+            "row 1 has class 3 of task \"tags\", but it has 3 classes, counted from 0"
         );
         assert_eq!(
             reason(numbered(2).with_weights(vec![1.0])),

@@ -296,6 +296,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, arr1, arr2};
+    use serde_json::json;
 
     use super::*;
     use crate::training::dataset::{Dataset, Truth};
@@ -343,6 +344,86 @@ mod tests {
         assert_eq!(evaluation(LARGEST_CONFUSION).confusion.len(), LARGEST_CONFUSION);
         let large = evaluation(LARGEST_CONFUSION + 1);
         assert_eq!((large.confusion.len(), large.labels[0].support), (0, 2));
+    }
+
+    /// Four rows of three labels, of which none applies to the second row, and the last applies to none;
+    /// probabilities are 3/4, 1/2 and 1/4.
+    fn sets() -> Predictions {
+        let (high, low) = (3f32.ln(), -(3f32.ln()));
+        let logits =
+            arr2(&[[high, high, low], [low, low, low], [high, 0.0, low], [low, high, low]]);
+        let truths = [&[0, 1][..], &[], &[1], &[0]].map(|set| Truth::Set(set.into()));
+        let thresholds = arr1(&[0.5, 0.6, 0.9]);
+        Predictions::new(logits, truths.to_vec(), Decision::Sigmoid { thresholds })
+    }
+
+    #[test]
+    fn sets_of_labels_are_scored_label_by_label_and_as_a_whole() {
+        let labels = ["a", "b", "c"].map(str::to_owned);
+        let found = Evaluation::of(&sets(), &labels, Evidence::HeldOut).unwrap();
+        // Answers: a and b, none, a, b. The first two are exactly right.
+        assert_eq!((found.rows, found.accuracy), (4, 0.5));
+        let (right, wrong, even) = ((4.0f64 / 3.0).ln(), 4f64.ln(), 2f64.ln());
+        let expected =
+            (3.0 * right + 3.0 * right + wrong + even + right + 2.0 * wrong + right) / 4.0;
+        assert!((found.loss - expected).abs() < 1e-6, "{} is not {expected}", found.loss);
+        // a and b: one each of true and false positives, false and true negatives; c: never.
+        assert_eq!((found.macro_f1, found.micro_f1), (0.5, Some(0.5)));
+        // Of probabilities around 3/4, two of four labels apply; of 1/4, one of seven; of 1/2, the one.
+        let gaps = (4.0f64 * 0.75 - 2.0).abs() + (7.0f64 * 0.25 - 1.0).abs() + 0.5;
+        assert!(
+            (found.calibration_error - gaps / 12.0).abs() < 1e-6,
+            "{}",
+            found.calibration_error
+        );
+        assert_eq!(
+            serde_json::to_value(&found.labels).unwrap(),
+            json!([
+                {"label": "a", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2,
+                 "threshold": 0.5, "confusion": {"tn": 1, "fp": 1, "fn": 1, "tp": 1}},
+                {"label": "b", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2,
+                 "threshold": 0.6f32, "confusion": {"tn": 1, "fp": 1, "fn": 1, "tp": 1}},
+                {"label": "c", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0,
+                 "threshold": 0.9f32, "confusion": {"tn": 4, "fp": 0, "fn": 0, "tp": 0}},
+            ])
+        );
+        let record = serde_json::to_value(&found).unwrap();
+        assert_eq!(record.get("confusion"), None);
+        assert_eq!(serde_json::from_value::<Evaluation>(record).unwrap(), found);
+    }
+
+    #[test]
+    fn the_record_of_single_labels_has_nothing_of_sets() {
+        let predictions = answers(arr2(&[[1.0, 0.0]]), &[0]);
+        let labels = ["a", "b"].map(str::to_owned);
+        let found = Evaluation::of(&predictions, &labels, Evidence::HeldOut).unwrap();
+        let record = serde_json::to_value(&found).unwrap();
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        let expected = [
+            "accuracy",
+            "calibration_error",
+            "confusion",
+            "labels",
+            "loss",
+            "macro_f1",
+            "on",
+            "rows",
+        ];
+        assert_eq!(keys(&record), expected);
+        assert_eq!(keys(&record["labels"][0]), ["f1", "label", "precision", "recall", "support"]);
+        assert_eq!(serde_json::from_value::<Evaluation>(record).unwrap(), found);
+    }
+
+    #[test]
+    fn where_no_label_applies_to_any_row_all_may_be_right() {
+        let truths = vec![Truth::Set([].into()); 2];
+        let thresholds = arr1(&[0.5]);
+        let predictions =
+            Predictions::new(arr2(&[[-1.0], [-2.0]]), truths, Decision::Sigmoid { thresholds });
+        let found = Evaluation::of(&predictions, &["a".to_owned()], Evidence::HeldOut).unwrap();
+        assert_eq!((found.accuracy, found.macro_f1, found.micro_f1), (1.0, 0.0, Some(0.0)));
     }
 
     fn head(weights: [f32; 2]) -> Head {

@@ -68,7 +68,7 @@ impl fmt::Display for Target {
 pub struct JobSpec {
     /// The model whose embeddings the job trains on.
     pub model: String,
-    /// Every task that the examples carry labels for, frozen ones included.
+    /// Every task that the examples say anything of, frozen ones included.
     pub tasks: BTreeSet<String>,
     /// Tasks whose heads stay as they are; they are only evaluated.
     pub frozen: BTreeSet<String>,
@@ -112,7 +112,8 @@ fn default_margin() -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeight {
-    /// All classes alike, however many examples they have.
+    /// All classes alike, however many examples they have; in a multi-label task, for each label the
+    /// examples that have it and those that do not.
     Balanced,
 }
 
@@ -170,11 +171,12 @@ impl JobState {
 /// Scores of one task on one set of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Mean cross-entropy in nats.
+    /// Mean cross-entropy in nats; in a multi-label task, of the sum over labels.
     pub loss: f64,
-    /// Share of rows whose most probable label is the right one.
+    /// Share of rows whose most probable label is the right one; in a multi-label task, whose answers
+    /// are exactly their labels.
     pub accuracy: f64,
-    /// Rows that carry a label for the task.
+    /// Rows that are labelled for the task.
     pub rows: usize,
 }
 

@@ -22,7 +22,8 @@ pub struct Plan {
     /// Whether to fit a temperature to each head: to the predictions of the cross-validation that
     /// chooses `l2`; where it is given, to the held-out rows; without these, with L-BFGS, to the
     /// predictions of a cross-validation all the same. Where there are fewer than ten rows for that,
-    /// the head stays as it is.
+    /// the head stays as it is. The thresholds of a multi-label head are [chosen](decide) by the same
+    /// predictions; where there are such without a temperature, also then.
     pub calibrate: bool,
     /// Draws folds and mini-batches.
     pub seed: u64,
@@ -72,8 +73,8 @@ pub struct Learning {
 /// the data set's tasks. `held_out` has an entry a row. `on_step` may stop it at any step.
 ///
 /// For each task: the strength of the penalty is settled by cross-validation on the training rows; the
-/// head's twin is fit on these, its temperature found, the twin scored on the held-out rows; then the
-/// head is fit on all rows.
+/// head's twin is fit on these, its temperature and its thresholds found, the twin scored on the held-out
+/// rows; then the head is fit on all rows.
 ///
 /// # Errors
 /// As [`fit`].
@@ -185,7 +186,7 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
     let unseen = unseen(split, task).map(|rows| Predictions::of(head, &rows));
     let Settled { part, selection } = settled;
     let trained = matches!(part, Part::Train { .. });
-    // What tells how sure the head may be, and what to answer.
+    // Rows that tell how sure the head may be, and from when on to answer a label.
     let telling = match &selection {
         Some(selection) => Some(&selection.predictions),
         None => unseen.as_ref().filter(|rows| trained && rows.len() >= FEWEST_ROWS),
@@ -237,7 +238,7 @@ fn refit_from(solver: &Solver, start: &Head, twin: &Fitted) -> (Solver, Head) {
     }
 }
 
-/// A head that is as sure as it may be and answers as it should.
+/// A head that is as sure as it may be, and decides as it should.
 fn finished(head: &Head, temperature: Option<f64>, decision: Decision) -> Head {
     temperature
         .map_or_else(|| Ok(head.clone()), |temperature| head.at_temperature(temperature))

@@ -117,3 +117,118 @@ pub fn logit(probability: f32) -> f64 {
     let probability = f64::from(probability);
     (probability / (1.0 - probability)).ln()
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array1, arr1, arr2};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::heads::head::Head;
+
+    fn labels(count: usize) -> Vec<String> {
+        (0..count).map(|label| format!("label {label}")).collect()
+    }
+
+    /// Its logits are the weights times the embedding's one component.
+    fn head(weights: &[f32], thresholds: &[f32]) -> Head {
+        let count = weights.len();
+        let weights = arr1(weights).into_shape_with_order((count, 1)).unwrap();
+        let head = Head::new(labels(count), weights, Array1::zeros(count)).unwrap();
+        head.with_decision(Decision::Sigmoid { thresholds: arr1(thresholds) }).unwrap()
+    }
+
+    fn answers(head: &Head, embedding: &[f32]) -> Vec<bool> {
+        let thresholds = head.decision().thresholds().unwrap();
+        let probabilities = head.probabilities(embedding);
+        probabilities.iter().zip(thresholds).map(|(p, threshold)| p >= threshold).collect()
+    }
+
+    #[test]
+    fn each_label_has_a_probability_of_its_own() {
+        let head = head(&[1.0, 0.0, -2.0], &[0.5; 3]);
+        let expected = [0.75, 0.5, 0.1];
+        for (found, expected) in head.probabilities(&[3f32.ln()]).iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-7, "{found} is not {expected}");
+        }
+        assert_eq!(head.probabilities(&[f32::MAX]), [1.0, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn a_head_is_of_the_kind_that_it_decides_by() {
+        let softmax = Head::seeded(labels(2), 3, 1).unwrap();
+        assert_eq!((softmax.decision(), softmax.kind()), (&Decision::Softmax, Kind::SingleLabel));
+        let undecided = Decision::undecided(Kind::MultiLabel, 2);
+        let sigmoid = softmax.clone().with_decision(undecided.clone()).unwrap();
+        assert_eq!(sigmoid.kind(), Kind::MultiLabel);
+        assert_eq!(undecided, Decision::Sigmoid { thresholds: arr1(&[0.5, 0.5]) });
+        assert_eq!(head(&[1.0, 2.0], &[0.1, 0.9]).undecided().decision(), &undecided);
+        assert_eq!(softmax.clone().undecided(), softmax);
+    }
+
+    #[test]
+    fn other_weights_are_decided_as_before() {
+        let head = head(&[1.0, 2.0], &[0.1, 0.9]);
+        let other = head.with_parameters(arr2(&[[3.0], [4.0]]), arr1(&[5.0, 6.0])).unwrap();
+        assert_eq!(other.decision(), head.decision());
+        assert_eq!(other.logits(&[1.0]), [8.0, 10.0]);
+    }
+
+    #[test]
+    fn thresholds_are_one_a_label_and_leave_something_to_decide() {
+        let reason = |thresholds: &[f32]| {
+            let decision = Decision::Sigmoid { thresholds: arr1(thresholds) };
+            let head = Head::seeded(labels(2), 3, 1).unwrap();
+            head.with_decision(decision).unwrap_err().to_string()
+        };
+        assert_eq!(
+            reason(&[0.5]),
+            "the tensor `threshold` has the shape [1], but the head needs [2]"
+        );
+        for value in [0.0, 1.0, -0.5, f32::NAN, f32::INFINITY] {
+            assert_eq!(
+                reason(&[0.5, value]),
+                format!(
+                    "the tensor `threshold` holds {value} at position 1; \
+                     only numbers above 0 and below 1 are allowed"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_label_that_is_not_learnt_yet_applies_to_nothing() {
+        let extended = head(&[1.0], &[0.2]).extended(&["new".to_owned()]).unwrap();
+        assert_eq!(extended.decision(), &Decision::Sigmoid { thresholds: arr1(&[0.2, 0.5]) });
+        let probabilities = extended.probabilities(&[0.0]);
+        assert_eq!(probabilities[0], 0.5);
+        assert!((probabilities[1] - 0.01).abs() < 1e-7);
+    }
+
+    #[test]
+    fn thresholds_stay_thresholds_at_the_most_extreme_temperatures() {
+        for temperature in [1e-3, 1e3] {
+            let head = head(&[1.0, 1.0], &[0.01, 0.99]).at_temperature(temperature).unwrap();
+            assert!(head.decision().thresholds().unwrap().iter().all(|it| 0.0 < *it && *it < 1.0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_temperature_changes_no_answer(
+            weights in prop::collection::vec(-4f32..4.0, 4),
+            thresholds in prop::collection::vec(0.05f32..0.95, 4),
+            temperature in 0.2f64..5.0,
+        ) {
+            let head = head(&weights, &thresholds);
+            let calm = head.at_temperature(temperature).unwrap();
+            // Those that no rounding can turn: the nearest is a thousandth of a nat away.
+            let logits = head.logits(&[1.0]);
+            let clear = logits.iter().zip(&thresholds).map(|(z, &t)| (z - logit(t)).abs() > 1e-3);
+            let before = answers(&head, &[1.0]);
+            for ((clear, before), after) in clear.zip(before).zip(answers(&calm, &[1.0])) {
+                prop_assert!(!clear || before == after);
+            }
+        }
+    }
+}

@@ -156,15 +156,12 @@ impl Parts {
         let weights = Array2::from_shape_vec((rows, width), weights)
             .expect("safetensors checked the length against the shape");
         let thresholds = match tensors.tensor(THRESHOLD) {
-            Ok(_) if kind != Some(Kind::SingleLabel) => Some(values(&tensors, THRESHOLD)?),
-            _ => None,
-        };
-        let thresholds = match thresholds {
-            Some((shape, thresholds)) => {
+            Ok(_) if kind != Some(Kind::SingleLabel) => {
+                let (shape, thresholds) = values(&tensors, THRESHOLD)?;
                 check_shape(THRESHOLD, &shape, &[rows])?;
                 Some(Array1::from_vec(thresholds))
             }
-            None => None,
+            _ => None,
         };
         Ok(Self { kind, labels, weights, bias: Array1::from_vec(bias), thresholds })
     }
@@ -252,6 +249,96 @@ mod tests {
         assert_eq!(Head::import(&bytes, labels(), Kind::SingleLabel, 3).unwrap(), head);
         assert_eq!(encoder_of(&bytes).unwrap().as_deref(), Some("abc"));
         assert_eq!(encoder_of(&head.to_bytes()).unwrap(), None);
+    }
+
+    fn multi_label() -> Head {
+        let thresholds = arr1(&[0.25, 0.75]);
+        let head = Head::seeded(labels(), 3, 1).unwrap();
+        head.with_decision(Decision::Sigmoid { thresholds }).unwrap()
+    }
+
+    #[test]
+    fn a_multi_label_head_is_read_back_with_its_thresholds() {
+        let head = multi_label();
+        assert_eq!(Head::from_bytes(&head.to_bytes()).unwrap(), head);
+        let origin = Origin { task: "mood", model: "minilm", encoder: "abc", version: 7 };
+        let bytes = head.export(&origin);
+        assert_eq!(Head::import(&bytes, labels(), Kind::MultiLabel, 3).unwrap(), head);
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(header.metadata().as_ref().unwrap()["kind"], "multi_label");
+    }
+
+    #[test]
+    fn a_head_is_not_taken_for_one_of_the_other_kind() {
+        let reason = |head: Head, kind| {
+            Head::import(&head.to_bytes(), labels(), kind, 3).unwrap_err().to_string()
+        };
+        assert_eq!(
+            reason(multi_label(), Kind::SingleLabel),
+            "the file is for a task of the kind multi_label, but the task is single_label"
+        );
+        assert_eq!(
+            reason(Head::seeded(labels(), 3, 1).unwrap(), Kind::MultiLabel),
+            "the file is for a task of the kind single_label, but the task is multi_label"
+        );
+    }
+
+    #[test]
+    fn the_state_of_a_linear_layer_is_of_the_kind_of_the_task_with_its_thresholds_or_even_ones() {
+        let weight = || ("weight", Dtype::F32, &[2, 1][..], floats(&[1.0, 2.0]));
+        let bias = || ("bias", Dtype::F32, &[2][..], floats(&[0.0, 0.0]));
+        let threshold = ("threshold", Dtype::F32, &[2][..], floats(&[0.1, 0.9]));
+        for (bytes, thresholds) in [
+            (file(&[weight(), bias()], None), [0.5, 0.5]),
+            (file(&[weight(), bias(), threshold], None), [0.1, 0.9]),
+        ] {
+            let head = Head::import(&bytes, labels(), Kind::MultiLabel, 1).unwrap();
+            assert_eq!(head.decision(), &Decision::Sigmoid { thresholds: arr1(&thresholds) });
+            let head = Head::import(&bytes, labels(), Kind::SingleLabel, 1).unwrap();
+            assert_eq!(head.decision(), &Decision::Softmax);
+        }
+    }
+
+    #[test]
+    fn damaged_thresholds_are_refused_with_the_reason() {
+        let reason = |kind: &str, threshold: Option<(Dtype, &[usize], Vec<u8>)>| {
+            let tensors = [
+                ("weight", Dtype::F32, &[2, 1][..], floats(&[1.0, 2.0])),
+                ("bias", Dtype::F32, &[2][..], floats(&[0.0, 0.0])),
+            ];
+            let threshold =
+                threshold.map(|(dtype, shape, bytes)| ("threshold", dtype, shape, bytes));
+            let tensors: Vec<_> = tensors.into_iter().chain(threshold).collect();
+            let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+                (*name, TensorView::new(*dtype, shape.to_vec(), bytes).unwrap())
+            });
+            let labels = serde_json::to_string(&labels()).unwrap();
+            let metadata = [("labels", labels.as_str()), ("kind", kind)];
+            let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let bytes = serialize(views, Some(metadata.into())).unwrap();
+            Head::from_bytes(&bytes).unwrap_err().to_string()
+        };
+        assert_eq!(
+            reason("multi_label", None),
+            "the tensor `threshold` is missing; a multi-label head has one threshold a label"
+        );
+        assert_eq!(
+            reason("multi_label", Some((Dtype::F64, &[2], vec![0; 16]))),
+            "the tensor `threshold` is of type F64; only F32 is allowed"
+        );
+        assert_eq!(
+            reason("multi_label", Some((Dtype::F32, &[2, 1], floats(&[0.5, 0.5])))),
+            "the tensor `threshold` has the shape [2, 1], but the head needs [2]"
+        );
+        assert_eq!(
+            reason("multi_label", Some((Dtype::F32, &[2], floats(&[0.5, 1.0])))),
+            "the tensor `threshold` holds 1 at position 1; only numbers above 0 and below 1 are allowed"
+        );
+        assert_eq!(
+            reason("ranking", None),
+            "the `kind` in the file's metadata is \"ranking\"; \
+             allowed: \"single_label\" and \"multi_label\""
+        );
     }
 
     #[test]
