@@ -17,7 +17,7 @@ fn the_job_of_a_replica_that_is_killed_is_done_once_by_another() {
     system.replicas.remove(runner).end(Signal::Kill);
 
     let job = system.replicas[0].finished(&id);
-    check_done_once(&job, 2);
+    check_done_once(&job);
     system.answers_soon_with(1);
     check_one_version(&system, &id);
     // And it stays one system.
@@ -38,7 +38,7 @@ fn a_replica_that_hangs_past_its_lease_publishes_nothing_when_it_goes_on() {
     freeze(hanging, true);
     let other = &system.replicas[(runner + 1) % 3];
     let job = other.finished(&id);
-    check_done_once(&job, 2);
+    check_done_once(&job);
 
     freeze(hanging, false);
     let told = hanging.process.stderr.line_with("taken over by another replica");
@@ -71,10 +71,11 @@ fn a_job_is_cancelled_on_any_replica_and_not_by_the_end_of_another() {
     system.answers_soon_with(1);
 }
 
-/// It succeeded at attempt `attempts`, and each of its epochs is recorded once.
-fn check_done_once(job: &Value, attempts: u64) {
+/// It succeeded after it was taken over, and each of its epochs is recorded once. A machine that is
+/// too busy for a replica to show itself in time sees the job change hands more than once.
+fn check_done_once(job: &Value) {
     assert_eq!(job["state"], "succeeded", "{job}");
-    assert_eq!(job["attempts"], attempts);
+    assert!(job["attempts"].as_u64() >= Some(2), "{job}");
     assert_eq!(job["published"], json!({"sentiment": 1, "topic": 1}));
     let epochs = job["epochs"].as_array().unwrap().iter().map(|it| it["epoch"].as_u64().unwrap());
     assert!(epochs.eq(1..=job["spec"]["solver"]["epochs"].as_u64().unwrap()), "{job}");
