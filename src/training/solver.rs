@@ -1,7 +1,9 @@
 //! Fits heads to embeddings. Pure and seeded: the same input gives the same bits on the same machine.
 
 mod adam;
+mod discriminant;
 mod early_stopping;
+mod inverse;
 mod lbfgs;
 mod line_search;
 mod objective;
@@ -15,6 +17,7 @@ use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::discriminant::Discriminant;
 pub use self::path::Path;
 
 use self::adam::Adam;
