@@ -36,7 +36,7 @@
 //! `POST /train` → checked → stored with its examples → 202. The [trainer](training::worker) takes
 //! one job at a time: it gathers the examples, embeds them at the lowest class through the same
 //! encoder, [learns](training::learn) on a thread of its own (what to hold out, how strong the penalty,
-//! the fit, its calibration, its scores), and records every epoch. The new versions, the job's end and
+//! what to mix in, the fit, its calibration, its scores), and records every epoch. The new versions, the job's end and
 //! its examples become durable in one transaction; then one atomic swap makes the versions live.
 //!
 //! # Replicas

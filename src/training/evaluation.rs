@@ -8,7 +8,7 @@ use crate::training::calibration::expected_calibration_error;
 use crate::training::dataset::Labelled;
 use crate::training::job::Scores;
 use crate::training::predictions::{Predictions, Row};
-use crate::training::selection::Candidate;
+use crate::training::selection::{Blend, Candidate};
 
 /// The most labels for which a confusion matrix is kept: it grows with their square, and every version
 /// and job record has one.
@@ -41,6 +41,9 @@ pub struct Evaluation {
     /// The strength of the penalty; absent where nothing was fit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub l2: Option<f64>,
+    /// What is mixed with the regression of that strength; absent where that gains nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub blend: Option<Blend>,
     /// What the strength was chosen by: empty where it was given or there were too few rows.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub cross_validation: Vec<Candidate>,
@@ -124,6 +127,7 @@ impl Evaluation {
             uncalibrated_error: None,
             temperature: None,
             l2: None,
+            blend: None,
             cross_validation: Vec::new(),
             labels: Vec::new(),
             confusion: Vec::new(),

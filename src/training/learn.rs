@@ -9,7 +9,9 @@ use crate::training::dataset::{Dataset, Labelled, Split};
 use crate::training::evaluation::{Evaluation, Evidence};
 use crate::training::job::EpochReport;
 use crate::training::predictions::Predictions;
-use crate::training::selection::{CrossValidation, FEWEST_ROWS, Selection, Strength, fallback};
+use crate::training::selection::{
+    Blend, CrossValidation, FEWEST_ROWS, Selection, Strength, fallback,
+};
 use crate::training::solver::{FitError, Fitted, Part, Solver, check_parts, fit};
 use crate::training::thresholds::decide;
 
@@ -72,9 +74,10 @@ pub struct Learning {
 /// Fits the heads of all tasks that are not frozen and gives what it learnt. `starts` is in the order of
 /// the data set's tasks. `held_out` has an entry a row. `on_step` may stop it at any step.
 ///
-/// For each task: the strength of the penalty is settled by cross-validation on the training rows; the
-/// head's twin is fit on these, its temperature and its thresholds found, the twin scored on the held-out
-/// rows; then the head is fit on all rows.
+/// For each task: the strength of the penalty, and what is [blended](crate::training::selection::Blend)
+/// with the regression, is settled by cross-validation on the training rows; the head's twin is fit on
+/// these, its temperature and its thresholds found, the twin scored on the held-out rows; then the head is
+/// fit on all rows.
 ///
 /// # Errors
 /// As [`fit`].
@@ -113,8 +116,9 @@ pub fn learn(
             let mut refit = fit(&solver, &data, parts, plan.seed, on_epoch)?;
             let learnt = &mut learnt[task];
             let decision = learnt.head.decision().clone();
-            let temperature = learnt.evaluation.temperature;
-            learnt.head = finished(&refit.swap_remove(task).head, temperature, decision);
+            let Evaluation { temperature, blend, .. } = learnt.evaluation;
+            let head = blended(&refit.swap_remove(task).head, blend, &data.train.labelled(task));
+            learnt.head = finished(&head, temperature, decision);
         }
     }
     Ok(Learning { heads: learnt, held_out })
@@ -183,8 +187,10 @@ fn unseen(split: &Split, task: usize) -> Option<Labelled<'_>> {
 
 /// Calibrates and scores a head that was fit on the training rows.
 fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head) -> Learnt {
-    let unseen = unseen(split, task).map(|rows| Predictions::of(head, &rows));
     let Settled { part, selection } = settled;
+    let blend = selection.as_ref().and_then(|selection| selection.blend);
+    let head = &blended(head, blend, &split.train.labelled(task));
+    let unseen = unseen(split, task).map(|rows| Predictions::of(head, &rows));
     let trained = matches!(part, Part::Train { .. });
     // Rows that tell how sure the head may be, and from when on to answer a label.
     let telling = match &selection {
@@ -217,6 +223,7 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
             Part::Train { l2, .. } => Some(l2),
             Part::Freeze(_) => None,
         },
+        blend,
         cross_validation: if plan.l2 == Strength::Auto { table } else { Vec::new() },
         ..scores.expect("a fit has seen at least one row")
     };
@@ -236,6 +243,11 @@ fn refit_from(solver: &Solver, start: &Head, twin: &Fitted) -> (Solver, Head) {
             (solver, start.clone())
         }
     }
+}
+
+/// A regression that was fit on `rows`, with what it gains by.
+fn blended(regression: &Head, blend: Option<Blend>, rows: &Labelled) -> Head {
+    blend.map_or_else(|| regression.clone(), |blend| blend.of(regression, rows))
 }
 
 /// A head that is as sure as it may be, and decides as it should.

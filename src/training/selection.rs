@@ -1,10 +1,14 @@
-//! Choosing how strong the penalty is: stratified k-fold cross-validation.
+//! Choosing how strong the penalty is, and what stands beside it: stratified k-fold cross-validation.
+
+mod blend;
 
 mod folds;
 
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use self::blend::Blend;
 
 use crate::heads::head::Head;
 use crate::training::calibration::temperature;
@@ -16,7 +20,7 @@ use crate::training::solver::Path;
 /// How strong the penalty of the weights is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Strength {
-    /// Chosen for each task by cross-validation.
+    /// Chosen for each task by cross-validation, and with it a [`Blend`] where that gains.
     #[default]
     Auto,
     /// The inverse of scikit-learn's `C`; see [`Solver`](crate::training::solver::Solver).
@@ -89,11 +93,13 @@ pub struct Selection {
     pub l2: f64,
     /// All strengths that were tried, strong ones first.
     pub candidates: Vec<Candidate>,
-    /// What the heads of that strength say of the rows that they were not fit on.
+    /// What it gains by, beside a regression of that strength; only sought where the strength is.
+    pub blend: Option<Blend>,
+    /// What the heads that come of both say of the rows that they were not fit on.
     pub predictions: Predictions,
     /// At which these predictions have the least loss.
     pub temperature: f64,
-    /// The mean of these heads: near to what all rows together would give.
+    /// The mean of the regressions: near to what all rows together would give.
     pub head: Head,
 }
 
@@ -127,8 +133,8 @@ pub struct CrossValidation<'a> {
 
 impl CrossValidation<'_> {
     /// Tries strengths, strong ones first: each fold's rows are scored by heads that were fit on the other folds'. A
-    /// given strength is the only one. Asks `go_on` before each epoch, and breaks off if it says so.
-    /// Gives `None` where there are too few rows.
+    /// given strength is the only one, and stays without a [`Blend`]. Asks `go_on` before each epoch, and
+    /// breaks off if it says so. Gives `None` where there are too few rows.
     pub fn run(
         &self,
         strength: Strength,
@@ -147,7 +153,7 @@ impl CrossValidation<'_> {
         let train = |fold| self.data.labelled_among(self.task, folds.others(fold));
         let mut paths: Vec<Path> =
             (0..folds.count()).map(|fold| Path::new(train(fold), self.like)).collect();
-        let mut best: Option<Selection> = None;
+        let mut best: Option<(Selection, Vec<Head>)> = None;
         let mut candidates = Vec::with_capacity(strengths.len());
         let mut worse = 0;
         for l2 in strengths {
@@ -160,7 +166,7 @@ impl CrossValidation<'_> {
             }
             let (candidate, selection) = self.score(l2, &heads, &folds);
             if best.is_none() || candidates.iter().all(|it: &Candidate| candidate.loss < it.loss) {
-                best = Some(selection);
+                best = Some((selection, heads));
                 worse = 0;
             } else {
                 worse += 1;
@@ -170,7 +176,13 @@ impl CrossValidation<'_> {
                 break;
             }
         }
-        ControlFlow::Continue(best.map(|best| Selection { candidates, ..best }))
+        drop(paths);
+        let Some((best, heads)) = best else { return ControlFlow::Continue(None) };
+        let best = Selection { candidates, ..best };
+        ControlFlow::Continue(Some(match strength {
+            Strength::Auto => self.blend(best, &heads, &folds, go_on)?,
+            Strength::Given(_) => best,
+        }))
     }
 
     /// How the heads of the folds do on the rows that they were not fit on.
@@ -190,7 +202,7 @@ impl CrossValidation<'_> {
         }
         let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
         let (head, candidates) = (mean(heads), Vec::new());
-        (candidate, Selection { l2, candidates, predictions, temperature, head })
+        (candidate, Selection { l2, candidates, blend: None, predictions, temperature, head })
     }
 }
 

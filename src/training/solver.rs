@@ -1,8 +1,10 @@
 //! Fits heads to embeddings. Pure and seeded: the same input gives the same bits on the same machine.
 
 mod adam;
+mod discriminant;
 mod early_stopping;
 mod exp;
+mod inverse;
 mod lbfgs;
 mod line_search;
 mod loss;
@@ -16,6 +18,7 @@ use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::discriminant::Discriminant;
 pub use self::path::Path;
 
 use self::adam::Adam;

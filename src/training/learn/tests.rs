@@ -94,6 +94,33 @@ fn the_twin_is_scored_on_the_held_out_rows() {
 }
 
 #[test]
+fn a_head_is_the_blend_that_its_evaluation_tells_of() {
+    let data = data(300);
+    let mut blends = 0;
+    for (task, learnt) in run(&defaults(), &data, &every_fifth(300)).into_iter().enumerate() {
+        let Evaluation { l2, blend, temperature, .. } = learnt.evaluation;
+        let parts = heads(&data).into_iter().map(|head| Part::Train { head, l2: l2.unwrap() });
+        let split = Split { train: data.clone(), validation: None };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let regression = fit(&Solver::default(), &split, parts.collect(), 0, go_on).unwrap();
+        let regression = regression[task].head.clone();
+        let head = match blend {
+            Some(blend) => blend.of(&regression, &data.labelled(task)),
+            None => regression,
+        };
+        blends += usize::from(blend.is_some());
+        let expected = head.at_temperature(temperature.unwrap()).unwrap();
+        let embedding: Vec<f32> = (0..WIDTH).map(|component| (component as f32).sin()).collect();
+        let pairs = learnt.head.probabilities(&embedding).into_iter();
+        for (found, expected) in pairs.zip(expected.probabilities(&embedding)) {
+            // The fits ended on different ways to the same minimum.
+            assert!((found - expected).abs() < 2e-3, "{found} is not {expected}");
+        }
+    }
+    assert!(blends > 0);
+}
+
+#[test]
 fn the_same_input_gives_the_same_bits() {
     let data = data(120);
     for plan in [defaults(), adam(Some(3))] {

@@ -1,8 +1,9 @@
 //! The shape of the objective that can be told from the embeddings alone.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
+use ndarray::{Array1, Array2, Axis, Zip, s};
 
+use super::inverse::inverse;
 use super::objective::Objective;
 use crate::training::dataset::Truth;
 
@@ -118,28 +119,4 @@ fn moments(objective: &Objective) -> Array2<f64> {
         Zip::from(&mut moments).and(&products).for_each(|sum, &part| *sum += f64::from(part));
     });
     moments
-}
-
-/// The inverse of a symmetric positive definite matrix by its four blocks (Schur complement), so that
-/// nearly all work is matrix products.
-fn inverse(matrix: ArrayView2<f64>) -> Array2<f64> {
-    let size = matrix.nrows();
-    if size == 1 {
-        return matrix.mapv(f64::recip);
-    }
-    let half = size / 2;
-    let (top, bottom) = matrix.split_at(Axis(0), half);
-    let ((first, corner), second) =
-        (top.split_at(Axis(1), half), bottom.slice_move(s![.., half..]));
-    let first = inverse(first);
-    let across = first.dot(&corner);
-    let complement = &second - &corner.t().dot(&across);
-    let second = inverse(complement.view());
-    let off = across.dot(&second);
-    let mut result = Array2::zeros((size, size));
-    result.slice_mut(s![..half, ..half]).assign(&(first + off.dot(&across.t())));
-    result.slice_mut(s![half.., ..half]).assign(&-&off.t());
-    result.slice_mut(s![..half, half..]).assign(&-&off);
-    result.slice_mut(s![half.., half..]).assign(&second);
-    result
 }
