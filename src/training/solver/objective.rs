@@ -211,8 +211,9 @@ mod tests {
 
     /// From no label to all of them a row, weighted and balanced.
     fn multi_label() -> Dataset {
-        let set =
-            |row: usize| (0..CLASSES).filter(|class| (row * row / 3).is_multiple_of(class + 2)).collect();
+        let set = |row: usize| {
+            (0..CLASSES).filter(|class| (row * row / 3).is_multiple_of(class + 2)).collect()
+        };
         let sets = (0..ROWS).map(|row| (row % 7 != 0).then(|| set(row))).collect();
         let weights = (0..ROWS).map(|row| 1.0 + (row % 3) as f64).collect();
         let data = unlabelled().with_weights(weights).unwrap();
