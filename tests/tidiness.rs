@@ -80,6 +80,7 @@ fn prediction_pooling_and_solvers_are_pure() {
         "src/training/predictions",
         "src/training/selection",
         "src/training/solver",
+        "src/training/thresholds",
     ];
     let impure = [
         "std::time",

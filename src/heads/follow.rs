@@ -212,8 +212,9 @@ impl Follower {
                 (untrained(), Some(live.version))
             }
         };
-        // The task may have got further labels since.
-        let fits = task.labels.starts_with(version.head.labels());
+        // The task may have got further labels since, or be another one of the same name.
+        let head = &version.head;
+        let fits = head.kind() == task.kind && task.labels.starts_with(head.labels());
         Ok(fits.then_some(LiveTask { task, version, mismatched }))
     }
 

@@ -202,8 +202,8 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
         Some(selection) => Some(selection.temperature),
         None => telling.and_then(temperature),
     };
-    let calm = |rows: &Predictions| rows.clone().at_temperature(temperature.unwrap_or(1.0));
-    let decision = telling.map_or(head.decision().clone(), |rows| decide(&calm(rows)));
+    let divisor = temperature.unwrap_or(1.0);
+    let decision = telling.map_or(head.decision().clone(), |rows| decide(rows, divisor));
     let (table, out_of_fold) = match selection {
         Some(selection) => (selection.candidates, Some(selection.predictions)),
         None => (Vec::new(), None),
@@ -214,7 +214,7 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
         (None, None) => (Predictions::of(head, &split.train.labelled(task)), Evidence::Training),
     };
     let uncalibrated_error = temperature.map(|_| expected_calibration_error(&predictions));
-    let predictions = calm(&predictions).decided(decision.clone());
+    let predictions = predictions.at_temperature(divisor).decided(decision.clone());
     let scores = Evaluation::of(&predictions, head.labels(), on);
     let evaluation = Evaluation {
         uncalibrated_error,

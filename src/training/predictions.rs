@@ -157,14 +157,17 @@ impl<'a> Row<'a> {
         self.logits().map(|logit| (logit - greatest).exp()).sum::<f64>().recip()
     }
 
-    /// The labels of a multi-label task, in order.
+    /// A label of a multi-label task.
+    pub fn judgement(&self, class: usize) -> Judgement {
+        let Balance { present, absent } = self.balance[class];
+        let applies = self.truth.classes().binary_search(&class).is_ok();
+        let weight = self.weight * if applies { present } else { absent };
+        Judgement { logit: self.logit(class), applies, weight }
+    }
+
+    /// All of them, in order.
     pub fn judgements(&self) -> impl Iterator<Item = Judgement> {
-        let labels = self.logits().zip(self.truth.labels(self.balance));
-        labels.map(|(logit, (applies, share))| Judgement {
-            logit,
-            applies,
-            weight: self.weight * share,
-        })
+        (0..self.logits.len()).map(|class| self.judgement(class))
     }
 
     /// Those of them that the head answers.

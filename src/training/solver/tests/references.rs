@@ -115,6 +115,22 @@ fn lbfgs_finds_the_minimum_of_each_label_that_scikit_learn_finds() {
 }
 
 #[test]
+fn a_label_is_learnt_alone_as_it_is_beside_others() {
+    let fixture = OneVsRest::read();
+    for (label, weights) in fixture.plain.weights.iter().enumerate() {
+        let has = |set: &Vec<usize>| Some(if set.contains(&label) { vec![0] } else { vec![] });
+        let sets = fixture.labels.iter().map(has).collect();
+        let data = Dataset::new(matrix(&fixture.embeddings)).unwrap();
+        let train = data.with_multi_label_task("task", 1, sets).unwrap();
+        let data = Split { train, validation: None };
+        let alone = converged(&data, &seeded(&data)[0], fixture.l2);
+        for (found, expected) in alone.weights().iter().zip(weights) {
+            assert_close(f64::from(*found), *expected, 2e-4);
+        }
+    }
+}
+
+#[test]
 fn sets_of_labels_are_scored_as_scikit_learn_scores_them() {
     let fixture = OneVsRest::read();
     let data = fixture.data();
