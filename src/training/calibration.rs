@@ -48,7 +48,7 @@ pub fn temperature(predictions: &Predictions) -> Option<f64> {
     Some((-log).exp())
 }
 
-/// Of the summed cross-entropies, in the sharpness. For a row of a single-label task E[z] − z of the
+/// Of the summed cross-entropies, in the sharpness. For a row of a single-label task `E[z] − z` of the
 /// right class, and the variance of z, where z is the row's logits and E is by softmax(sharpness · z).
 /// For each label of a multi-label one (p − truth) · z and p(1 − p) · z² with p = σ(sharpness · z).
 fn slope_and_curvature(predictions: &Predictions, sharpness: f64) -> (f64, f64) {
