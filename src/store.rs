@@ -47,6 +47,7 @@ pub use versions::{NewVersion, StoredVersion, VersionInfo};
 
 use error::During;
 
+use crate::causes::Causes;
 use crate::training::text_hash::TextHash;
 
 /// A handle on the durable state; clones share it.
@@ -136,6 +137,30 @@ impl Store {
         operation: &'static str,
     ) -> Result<Transaction<'static, Any>, StoreError> {
         self.writes.begin().await.during(operation)
+    }
+
+    /// Commits the deletion of texts; no file holds them afterwards. PostgreSQL reuses their place in
+    /// its own time.
+    async fn commit_deletion(
+        &self,
+        tx: Transaction<'static, Any>,
+        operation: &'static str,
+    ) -> Result<(), StoreError> {
+        tx.commit().await.during(operation)?;
+        if let Engine::Postgres = self.engine {
+            return Ok(());
+        }
+        // Deleted they are in any case; the next deletion empties the log as well.
+        match sqlite::empty_log(&self.writes).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("the write-ahead log is in use: it still holds deleted texts")
+            }
+            Err(error) => {
+                tracing::warn!(error = %Causes(&error), "deleted texts are still in the log")
+            }
+        }
+        Ok(())
     }
 }
 

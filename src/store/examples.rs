@@ -135,7 +135,7 @@ impl Store {
             }
         }
         memory::drop_unlabelled(&mut tx).await?;
-        tx.commit().await.during(OPERATION)?;
+        self.commit_deletion(tx, OPERATION).await?;
         Ok(selected)
     }
 }

@@ -160,7 +160,7 @@ impl Store {
                 return Err(refusal(&mut tx, id, OPERATION).await);
             }
         };
-        tx.commit().await.during(OPERATION)?;
+        self.commit_deletion(tx, OPERATION).await?;
         Ok(cancellation)
     }
 
@@ -214,7 +214,7 @@ impl Store {
                 }
             }
         }
-        tx.commit().await.during(OPERATION)?;
+        self.commit_deletion(tx, OPERATION).await?;
         Ok(recovered)
     }
 }
