@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use events::events;
 
-use crate::http::body::{Pieces, media_type, parse_json, read, unsupported};
+use crate::http::body::room::Share;
+use crate::http::body::{self, Pieces, media_type, parse_json, read, unsupported};
 use crate::http::error::Problem;
 use crate::http::parameters::{Parameters, Segment};
 use crate::http::train::request::TrainRequest;
@@ -117,11 +118,16 @@ pub async fn submit(
     if state.readiness.phase() != Phase::Ready {
         return Err(Problem::unavailable("draining", "the server is shutting down"));
     }
+    let share = request.extensions().get::<Share>().cloned();
     let (request, examples) = decode(&state, request).await?;
     let spec = request.check(&state, &examples).await?;
     let Checked { examples, skipped, .. } = examples;
     let trainer = state.trainer.clone();
-    let submit = async move { Ok(trainer.submit(spec, &examples).await?) };
+    let submit = async move {
+        // The examples take up their room until they are stored, whether anybody waits for it or not.
+        let _share = share;
+        Ok(trainer.submit(spec, &examples).await?)
+    };
     let job = to_the_end(submit).await?;
     let location = format!("/train/{}", job.id);
     let accepted = Accepted { job: JobView::of(job, &state), skipped };
@@ -199,17 +205,25 @@ async fn decode_json(
         let detail = "a JSON body says everything itself; allowed in the query string: nothing";
         return Err(Problem::invalid("invalid_query", detail));
     }
-    let limit = state.config.limits.train_body_bytes.get();
-    let mut request: TrainRequest = parse_json(&read(request, limit).await?)?;
-    let mut rows = request.rows(state)?;
-    let examples = std::mem::take(&mut request.examples);
-    let (found, most) = (examples.len(), rows.rules().most);
-    if found > most {
-        let detail = format!("there are {found} examples; allowed: 1 to {most}");
-        return Err(Problem::invalid("too_many_examples", detail).at("examples"));
-    }
-    for (index, raw) in examples.into_iter().enumerate() {
-        rows.push(Place::Example(index), raw)?;
-    }
-    Ok((request, rows.finish()?))
+    let share = request.extensions().get::<Share>().cloned();
+    let body = read(request, state.config.limits.train_body_bytes.get()).await?;
+    let state = state.clone();
+    body::decode(body, move |body| {
+        let mut request: TrainRequest = parse_json(&body)?;
+        let mut rows = request.rows(&state)?;
+        let examples = std::mem::take(&mut request.examples);
+        let (found, most) = (examples.len(), rows.rules().most);
+        if found > most {
+            let detail = format!("there are {found} examples; allowed: 1 to {most}");
+            return Err(Problem::invalid("too_many_examples", detail).at("examples"));
+        }
+        for (index, raw) in examples.into_iter().enumerate() {
+            rows.push(Place::Example(index), raw)?;
+        }
+        if let Some(share) = share {
+            share.grow_to(body.len() + rows.held())?;
+        }
+        Ok((request, rows.finish()?))
+    })
+    .await
 }

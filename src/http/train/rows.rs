@@ -15,6 +15,9 @@ use crate::heads::{NewLabels, Task};
 use crate::http::error::Problem;
 use crate::training::job::Example;
 
+/// Bytes that an example takes beside its text: measured with one short label, rounded up.
+const EXAMPLE_BYTES: usize = 640;
+
 /// Skipped rows that an answer lists.
 const MOST_LISTED: usize = 100;
 
@@ -131,6 +134,11 @@ impl Rows {
         };
         let (labelled, hasher) = (HashMap::new(), RandomState::new());
         Ok(Rows { rules, checked, places: Vec::new(), labelled, hasher })
+    }
+
+    /// Bytes that the examples take beside their texts.
+    pub fn held(&self) -> usize {
+        self.places.len() * EXAMPLE_BYTES
     }
 
     pub fn rules(&self) -> &Rules {
