@@ -23,7 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::folder::Pooling;
-use crate::heads::task::{NewLabels, Task, TaskLimits};
+use crate::heads::task::{Kind, NewLabels, Task, TaskLimits};
 use crate::telemetry::LogFilter;
 
 pub use environment::variables;
@@ -232,10 +232,14 @@ pub struct TaskConfig {
     /// `None` stands for [`Config::default_model`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// At least two once loaded, in the order of the head's output units.
+    /// At least two once loaded, or one of a multi-label task; in the order of the head's output units.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// Whether a text may have any number of the labels; by default it has exactly one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_label: Option<bool>,
     /// The least probability, 0 to 1, at which `/classify` gives a label; a request may say another.
+    /// `None` leaves it to the head: a multi-label one has a threshold for each label, others have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
     /// Whether examples may bring further labels; by default they may not.
@@ -252,9 +256,19 @@ impl Config {
                 name: name.clone(),
                 model: task.model.as_ref().unwrap_or(&self.default_model).clone(),
                 labels: task.labels.clone(),
+                kind: task.kind(),
                 new_labels: task.new_labels.unwrap_or_default(),
             })
             .collect()
+    }
+}
+
+impl TaskConfig {
+    pub fn kind(&self) -> Kind {
+        match self.multi_label {
+            Some(true) => Kind::MultiLabel,
+            Some(false) | None => Kind::SingleLabel,
+        }
     }
 }
 

@@ -8,10 +8,10 @@ pub mod zero_shot;
 
 use sha2::{Digest, Sha256};
 
-pub use crate::heads::task::{NewLabels, Task};
+pub use crate::heads::task::{Kind, NewLabels, Task};
 
 use crate::encoder::ModelInfo;
-use crate::heads::head::{Head, HeadError};
+use crate::heads::head::{Decision, Head, HeadError};
 use crate::store::{StoredVersion, VersionInfo};
 
 /// Immutable weights of one task plus what made them.
@@ -50,7 +50,9 @@ impl HeadVersion {
         let digest = Sha256::new().chain_update(seed.0.to_le_bytes()).chain_update(&task.name);
         let digest: [u8; 32] = digest.finalize().into();
         let (seed, _) = digest.split_first_chunk().expect("32 bytes hold 8");
+        let decision = Decision::undecided(task.kind, task.labels.len());
         let head = Head::seeded(task.labels.clone(), encoder.dimensions, u64::from_le_bytes(*seed))
+            .and_then(|head| head.with_decision(decision))
             .expect("a task's labels are distinct and an embedding has a width");
         HeadVersion {
             task: task.name.clone(),

@@ -14,6 +14,7 @@ pub mod inputs;
 pub mod linger;
 pub mod listener;
 pub mod observe;
+pub mod one_or_many;
 pub mod parameters;
 pub mod train;
 

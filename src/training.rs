@@ -14,5 +14,6 @@ mod run;
 pub mod selection;
 pub mod solver;
 pub mod text_hash;
+pub mod thresholds;
 pub mod verdict;
 pub mod worker;

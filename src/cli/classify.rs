@@ -12,7 +12,8 @@ use crate::cli::texts::{Batch, Source};
 /// Classify texts by a running server, one a line.
 ///
 /// Prints for each text one line: label and score of each task, then the text, with tabs between
-/// them. The label is empty where its score is below the task's threshold.
+/// them. The label is empty where its score is below the task's threshold. Of a multi-label task, all
+/// labels that apply and their scores are printed, with | between them.
 #[derive(Debug, clap::Args)]
 pub struct Classify {
     #[command(flatten)]
@@ -86,11 +87,24 @@ impl Classify {
         let tasks = self.tasks.clone().unwrap_or_else(|| result.keys().cloned().collect());
         let mut row = String::new();
         for task in tasks {
-            let answer = &result[&task];
+            let (labels, scores) = cells(&result[&task]);
             // The text stands last, so that nothing but a label could be taken for a column.
-            let label = answer["label"].as_str().unwrap_or_default().replace(['\t', '\n'], " ");
-            row += &format!("{label}\t{}\t", answer["score"]);
+            row += &format!("{}\t{scores}\t", labels.replace(['\t', '\n'], " "));
         }
         row + text
     }
+}
+
+/// A task's label and its score; or all labels that apply, and theirs.
+fn cells(answer: &Value) -> (String, String) {
+    let Some(labels) = answer["labels"].as_array() else {
+        let label = answer["label"].as_str().unwrap_or_default();
+        return (label.to_owned(), answer["score"].to_string());
+    };
+    let scores = answer["scores"].as_array().into_iter().flatten();
+    let applies = scores.filter(|score| labels.contains(&score["label"]));
+    let (labels, scores): (Vec<String>, Vec<String>) = applies
+        .map(|it| (it["label"].as_str().unwrap_or_default().to_owned(), it["score"].to_string()))
+        .unzip();
+    (labels.join("|"), scores.join("|"))
 }

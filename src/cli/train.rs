@@ -25,7 +25,8 @@ use self::report::report;
 #[derive(Debug, clap::Args)]
 pub struct Train {
     /// CSV with the columns text and one a task (or label, for a single --task), or NDJSON with text
-    /// and labels (or label); - for standard input.
+    /// and labels (or label); - for standard input. In CSV, | stands between the labels of a multi-label
+    /// task.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The tasks whose labels count; by default all that the file has labels for.

@@ -44,7 +44,7 @@ impl Default for Config {
 impl TaskConfig {
     fn of(labels: &[&str]) -> Self {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
-        Self { model: None, labels, threshold: None, new_labels: None }
+        Self { model: None, labels, multi_label: None, threshold: None, new_labels: None }
     }
 }
 

@@ -202,10 +202,11 @@ fn tasks(config: &Config) -> Vec<Violation> {
             let message = format!("found {threshold}, allowed: 0 to 1");
             violations.push(Violation::at(key.child("threshold"), message));
         }
-        if let Err(error) = check_labels(&task.labels, &limits) {
+        if let Err(error) = check_labels(&task.labels, task.kind(), &limits) {
             violations.push(Violation {
                 key: key.child("labels"),
                 depends_on: vec![
+                    key.child("multi_label"),
                     Key::from(["limits", "labels_per_task"]),
                     Key::from(["limits", "label_bytes"]),
                 ],

@@ -65,6 +65,7 @@ fn every_key() -> Table {
     let topic = TaskConfig {
         model: Some("minilm".to_owned()),
         labels: ["Finance", "Entertainment", "Technology"].map(str::to_owned).into(),
+        multi_label: Some(true),
         threshold: Some(0.5),
         new_labels: Some(NewLabels::Allow),
     };
@@ -158,6 +159,14 @@ mod a_file {
         let [task] = &config.declared_tasks()[..] else { panic!("one task is declared") };
         assert_eq!((task.name.as_str(), task.model.as_str()), ("t", "only"));
         assert_eq!(task.labels, ["a", "b"]);
+    }
+
+    #[test]
+    fn may_declare_a_single_label_that_applies_or_not() {
+        let file = "[tasks.toxic]\nlabels = [\"toxic\"]\nmulti_label = true\n[tasks.t]\nlabels = [\"a\", \"b\"]";
+        let tasks = load(file, &[]).unwrap().declared_tasks();
+        let kinds: Vec<_> = tasks.iter().map(|task| (task.name.as_str(), task.kind)).collect();
+        assert_eq!(kinds, [("t", Kind::SingleLabel), ("toxic", Kind::MultiLabel)]);
     }
 
     #[test]

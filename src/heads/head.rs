@@ -1,5 +1,6 @@
-//! A linear softmax classifier on an embedding. Pure: no clock, no I/O, no shared state.
+//! A linear classifier on an embedding. Pure: no clock, no I/O, no shared state.
 
+mod decision;
 mod encoding;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
+pub use decision::{DEFAULT_THRESHOLD, Decision, logit, sigmoid};
 pub use encoding::{Origin, encoder_of};
+
+use crate::heads::task::Kind;
 
 /// Weights and bias of one task's classifier.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +24,7 @@ pub struct Head {
     weights: Array2<f32>,
     /// One a label.
     bias: Array1<f32>,
+    decision: Decision,
 }
 
 /// Why weights do not make a head.
@@ -39,22 +44,35 @@ pub enum HeadError {
         "the tensor `{tensor}` holds {value} at position {position}; only finite numbers are allowed"
     )]
     NotFinite { tensor: &'static str, position: usize, value: f32 },
+    #[error(
+        "the tensor `threshold` holds {value} at position {position}; \
+         only numbers above 0 and below 1 are allowed"
+    )]
+    Threshold { position: usize, value: f32 },
     #[error("not a safetensors file: {0}")]
     Container(#[from] safetensors::SafeTensorError),
     #[error("the tensor `{0}` is missing; a head needs `weight` and `bias`")]
     MissingTensor(&'static str),
+    #[error("the tensor `threshold` is missing; a multi-label head has one threshold a label")]
+    MissingThresholds,
     #[error("the tensor `{tensor}` is of type {found}; only F32 is allowed")]
     Type { tensor: &'static str, found: String },
     #[error("the file's metadata has no `labels`")]
     MissingLabels,
     #[error("the `labels` in the file's metadata are not a JSON list of strings: {0}")]
     MalformedLabels(#[source] serde_json::Error),
+    #[error(
+        "the `kind` in the file's metadata is {0:?}; allowed: \"single_label\" and \"multi_label\""
+    )]
+    UnknownKind(String),
+    #[error("the file is for a task of the kind {found}, but the task is {expected}")]
+    OtherKind { found: Kind, expected: Kind },
     #[error("the file is for the labels {found:?}, but the task has {expected:?}, in this order")]
     OtherLabels { found: Vec<String>, expected: Vec<String> },
 }
 
 impl Head {
-    /// A head from `weights` (labels × width) and `bias` (one a label).
+    /// A softmax head from `weights` (labels × width) and `bias` (one a label).
     ///
     /// # Errors
     /// No labels, labels that are not distinct, a width of 0, shapes that do not fit, NaN or
@@ -74,10 +92,38 @@ impl Head {
         check_shape("bias", bias.shape(), &[labels.len()])?;
         check_finite("weight", weights.iter())?;
         check_finite("bias", bias.iter())?;
-        Ok(Self { labels, weights: weights.as_standard_layout().into_owned(), bias })
+        let weights = weights.as_standard_layout().into_owned();
+        Ok(Self { labels, weights, bias, decision: Decision::Softmax })
     }
 
-    /// Random weights and bias, uniform in ±1/√width: the default initialisation of PyTorch's
+    /// The head with its logits becoming answers in another way.
+    ///
+    /// # Errors
+    /// Thresholds that are not one a label, each above 0 and below 1.
+    pub fn with_decision(self, decision: Decision) -> Result<Self, HeadError> {
+        decision.check(self.labels.len())?;
+        Ok(Self { decision, ..self })
+    }
+
+    /// The head with a threshold of 0.5 for each label, if it has thresholds.
+    pub fn undecided(self) -> Self {
+        Self { decision: Decision::undecided(self.kind(), self.labels.len()), ..self }
+    }
+
+    /// A head of the same labels and decision with other weights and another bias.
+    ///
+    /// # Errors
+    /// As [`Head::new`].
+    pub fn with_parameters(
+        &self,
+        weights: Array2<f32>,
+        bias: Array1<f32>,
+    ) -> Result<Self, HeadError> {
+        let decision = self.decision.clone();
+        Self::new(self.labels.clone(), weights, bias)?.with_decision(decision)
+    }
+
+    /// A softmax head with random weights and bias, uniform in ±1/√width: the default initialisation of PyTorch's
     /// [`nn.Linear`](https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html).
     /// The same seed gives the same bits on every platform.
     ///
@@ -98,31 +144,45 @@ impl Head {
     }
 
     /// A head whose logits are this one's over `temperature`: the same answers, less certain ones
-    /// where it is above 1.
+    /// where it is above 1. Thresholds move with the probabilities.
     ///
     /// # Errors
     /// Weights that are no longer finite.
     pub fn at_temperature(&self, temperature: f64) -> Result<Self, HeadError> {
         let over = |&value: &f32| (f64::from(value) / temperature) as f32;
-        Self::new(self.labels.clone(), self.weights.map(over), self.bias.map(over))
+        let decision = self.decision.at_temperature(temperature);
+        Self::new(self.labels.clone(), self.weights.map(over), self.bias.map(over))?
+            .with_decision(decision)
     }
 
-    /// A head for further labels as well, of which it knows nothing yet: their weights are 0.
+    /// A head for further labels as well, of which it knows nothing yet: their weights are 0. Where
+    /// each label is decided by itself, they do not apply until they are learnt.
     ///
     /// # Errors
     /// As [`Head::new`], if a label is repeated.
     pub fn extended(&self, further: &[String]) -> Result<Self, HeadError> {
         let labels: Vec<String> = self.labels.iter().chain(further).cloned().collect();
         let mut weights = Array2::zeros((labels.len(), self.width()));
-        let mut bias = Array1::zeros(labels.len());
+        let mut bias = Array1::from_elem(labels.len(), self.decision.unlearnt_bias());
         weights.slice_mut(s![..self.labels.len(), ..]).assign(&self.weights);
         bias.slice_mut(s![..self.labels.len()]).assign(&self.bias);
-        Self::new(labels, weights, bias)
+        let decision = self.decision.extended(labels.len());
+        Self::new(labels, weights, bias)?.with_decision(decision)
     }
 
     /// In the order of the output units.
     pub fn labels(&self) -> &Arc<[String]> {
         &self.labels
+    }
+
+    /// How logits become answers.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The kind of task that the head is for.
+    pub fn kind(&self) -> Kind {
+        self.decision.kind()
     }
 
     /// Components of the embeddings that the head reads.
@@ -140,7 +200,8 @@ impl Head {
         &self.bias
     }
 
-    /// One unnormalised log-probability a label, summed in double precision.
+    /// One a label, summed in double precision: unnormalised log-probabilities for a softmax, log-odds
+    /// for sigmoids.
     ///
     /// # Panics
     /// If the embedding is not [`width`](Self::width) long.
@@ -154,12 +215,12 @@ impl Head {
             .collect()
     }
 
-    /// One probability a label: the softmax of the [`logits`](Self::logits).
+    /// One probability a label: the softmax of the [`logits`](Self::logits), or the sigmoid of each.
     ///
     /// # Panics
     /// If the embedding is not [`width`](Self::width) long.
     pub fn probabilities(&self, embedding: &[f32]) -> Vec<f32> {
-        softmax(&self.logits(embedding))
+        self.decision.probabilities(&self.logits(embedding))
     }
 
     /// The logits of many embeddings (rows × width) at once, rows × labels, in single precision:
@@ -170,14 +231,6 @@ impl Head {
     pub fn batch_logits(&self, embeddings: ArrayView2<f32>) -> Array2<f32> {
         embeddings.dot(&self.weights.t()) + &self.bias
     }
-}
-
-/// exp(zᵢ) / Σ exp(zⱼ), with the greatest logit taken off first so that nothing overflows.
-fn softmax(logits: &[f64]) -> Vec<f32> {
-    let greatest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = logits.iter().map(|logit| (logit - greatest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.into_iter().map(|power| (power / sum) as f32).collect()
 }
 
 /// Eight sums side by side let the compiler use vector registers in a fixed order of additions.

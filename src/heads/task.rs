@@ -1,6 +1,7 @@
 //! A named label set on a model.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -16,7 +17,19 @@ pub struct Task {
     /// In the order of the head's output units.
     pub labels: Vec<String>,
     #[serde(default)]
+    pub kind: Kind,
+    #[serde(default)]
     pub new_labels: NewLabels,
+}
+
+/// Whether a text has exactly one of a task's labels, or any number of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    #[default]
+    SingleLabel,
+    /// None of them and all of them, too.
+    MultiLabel,
 }
 
 /// What becomes of examples with labels that their task does not have yet.
@@ -28,6 +41,27 @@ pub enum NewLabels {
     Refuse,
     /// They are trained on, and the task gets the labels, behind those that it has.
     Allow,
+}
+
+impl Kind {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::SingleLabel => "single_label",
+            Kind::MultiLabel => "multi_label",
+        }
+    }
+
+    /// Reads what [`as_str`](Self::as_str) wrote.
+    pub fn parse(text: &str) -> Option<Kind> {
+        [Kind::SingleLabel, Kind::MultiLabel].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
 }
 
 /// How large a task may be.
@@ -45,8 +79,8 @@ pub enum TaskError {
     Name(String),
     #[error("the name {RESERVED_NAME:?} is reserved: it stands for the shared encoder in `freeze`")]
     ReservedName,
-    #[error("{0} labels are too few: a task has at least {MIN_LABELS}")]
-    TooFewLabels(usize),
+    #[error("{found} labels are too few: a task has at least {allowed}")]
+    TooFewLabels { found: usize, allowed: usize },
     #[error("{found} labels are too many: a task has at most {allowed}")]
     TooManyLabels { found: usize, allowed: usize },
     #[error("labels[{index}] is {label:?}: a label is not empty and has no white space around it")]
@@ -57,7 +91,7 @@ pub enum TaskError {
     DuplicateLabel { index: usize, first: usize, label: String },
 }
 
-/// With fewer there is nothing to decide.
+/// With fewer a single-label task has nothing to decide.
 pub const MIN_LABELS: usize = 2;
 
 /// A task of this name would be ambiguous where a training job names what it freezes.
@@ -69,20 +103,21 @@ impl Task {
         name: String,
         model: String,
         labels: Vec<String>,
+        kind: Kind,
         limits: &TaskLimits,
     ) -> Result<Self, TaskError> {
         check_name(&name)?;
-        check_labels(&labels, limits)?;
-        Ok(Self { name, model, labels, new_labels: NewLabels::default() })
+        check_labels(&labels, kind, limits)?;
+        Ok(Self { name, model, labels, kind, new_labels: NewLabels::default() })
     }
 
     /// Whether this is what `definition` has become, if anything: the same task, with further labels
     /// at most where these are allowed.
     pub fn is_grown_from(&self, definition: &Task) -> bool {
-        let Task { name, model, labels, .. } = definition;
+        let Task { name, model, labels, kind, .. } = definition;
         let same = self.labels == *labels
             || self.new_labels == NewLabels::Allow && self.labels.starts_with(labels);
-        self.name == *name && self.model == *model && same
+        self.name == *name && self.model == *model && self.kind == *kind && same
     }
 }
 
@@ -98,9 +133,13 @@ pub fn check_name(name: &str) -> Result<(), TaskError> {
 }
 
 /// Checks a task's labels, in the order of the head's output units.
-pub fn check_labels(labels: &[String], limits: &TaskLimits) -> Result<(), TaskError> {
-    if labels.len() < MIN_LABELS {
-        return Err(TaskError::TooFewLabels(labels.len()));
+pub fn check_labels(labels: &[String], kind: Kind, limits: &TaskLimits) -> Result<(), TaskError> {
+    let fewest = match kind {
+        Kind::SingleLabel => MIN_LABELS,
+        Kind::MultiLabel => 1,
+    };
+    if labels.len() < fewest {
+        return Err(TaskError::TooFewLabels { found: labels.len(), allowed: fewest });
     }
     if labels.len() > limits.labels {
         return Err(TaskError::TooManyLabels { found: labels.len(), allowed: limits.labels });
@@ -132,7 +171,7 @@ mod tests {
 
     fn task(name: &str, labels: &[&str]) -> Result<Task, TaskError> {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
-        Task::new(name.to_owned(), "minilm".to_owned(), labels, &LIMITS)
+        Task::new(name.to_owned(), "minilm".to_owned(), labels, Kind::SingleLabel, &LIMITS)
     }
 
     #[test]
@@ -155,8 +194,27 @@ mod tests {
 
     #[test]
     fn a_single_label_leaves_nothing_to_decide() {
-        assert_eq!(task("t", &["x"]), Err(TaskError::TooFewLabels(1)));
-        assert_eq!(task("t", &[]), Err(TaskError::TooFewLabels(0)));
+        let too_few = |found| Err(TaskError::TooFewLabels { found, allowed: 2 });
+        assert_eq!(task("t", &["x"]), too_few(1));
+        assert_eq!(task("t", &[]), too_few(0));
+    }
+
+    #[test]
+    fn a_single_label_of_a_multi_label_task_applies_or_not() {
+        let multi_label = |labels: Vec<String>| {
+            Task::new("t".to_owned(), "minilm".to_owned(), labels, Kind::MultiLabel, &LIMITS)
+        };
+        assert!(multi_label(vec!["toxic".to_owned()]).is_ok());
+        let too_few = multi_label(Vec::new()).unwrap_err().to_string();
+        assert_eq!(too_few, "0 labels are too few: a task has at least 1");
+    }
+
+    #[test]
+    fn a_task_of_another_kind_is_another_task() {
+        let single = task("t", &["x", "y"]).unwrap();
+        let multi = Task { kind: Kind::MultiLabel, ..single.clone() };
+        assert!(single.is_grown_from(&single) && multi.is_grown_from(&multi));
+        assert!(!single.is_grown_from(&multi) && !multi.is_grown_from(&single));
     }
 
     #[test]

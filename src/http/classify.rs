@@ -32,7 +32,8 @@ pub struct ClassifyRequest {
     tasks: Option<Vec<String>>,
     /// Keeps the so many most probable labels in `scores`; all by default.
     top_k: Option<usize>,
-    /// The least probability, 0 to 1, at which a label is given; by default each task's own.
+    /// The least probability, 0 to 1, at which a label is given; by default each task's own, or the ones
+    /// that a multi-label head has chosen.
     threshold: Option<f32>,
     model: Option<String>,
     /// Waits for these to be live before it answers.
@@ -82,8 +83,6 @@ pub async fn classify(
     };
     let embeddings = encoder.embed(texts, options).await?;
     let heads = select(&state, &request.tasks, encoder.info())?;
-    let labels = heads.iter().map(|live| live.version.head.labels().len());
-    check_scores(texts_count, labels, request.top_k)?;
     let answered_by = heads.iter().map(|live| &**live).collect();
     let terms = |live: &LiveTask| {
         let configured = state.config.tasks.get(&live.task.name);
@@ -91,6 +90,10 @@ pub async fn classify(
         Terms::new(request.top_k, threshold)
     };
     let heads: Vec<(&LiveTask, Terms)> = heads.iter().map(|live| (&**live, terms(live))).collect();
+    check_size(
+        texts_count,
+        heads.iter().map(|(live, terms)| terms.most_labels(&live.version.head)),
+    )?;
     let results = embeddings.rows().map(|embedding| {
         let predict = |(live, terms): &(&LiveTask, Terms)| {
             let prediction = Prediction::of(Answering::from(&live.version), embedding, terms);
@@ -104,14 +107,10 @@ pub async fn classify(
 /// Scores in one answer: each is a label and a number, and the answer is held in memory.
 const MOST_SCORES: usize = 1 << 20;
 
-/// Refuses a request that asks for more scores than an answer may have.
-fn check_scores(
-    inputs: usize,
-    labels: impl Iterator<Item = usize>,
-    top_k: Option<usize>,
-) -> Result<(), Problem> {
-    let most = top_k.unwrap_or(usize::MAX);
-    let scores = labels.map(|labels| labels.min(most)).sum::<usize>().saturating_mul(inputs);
+/// Refuses a request whose answer would have too many of them. `labels` are those of each task for one
+/// input.
+fn check_size(inputs: usize, labels: impl Iterator<Item = usize>) -> Result<(), Problem> {
+    let scores = labels.sum::<usize>().saturating_mul(inputs);
     if scores > MOST_SCORES {
         let detail = format!(
             "the answer would have {scores} scores; allowed: {MOST_SCORES}; ask for fewer with top_k, or of fewer inputs or tasks at a time"

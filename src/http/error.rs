@@ -197,7 +197,9 @@ impl From<TaskError> for Problem {
         let problem = Problem::invalid("invalid_task", error.to_string());
         match error {
             TaskError::Name(_) | TaskError::ReservedName => problem,
-            TaskError::TooFewLabels(_) | TaskError::TooManyLabels { .. } => problem.at("labels"),
+            TaskError::TooFewLabels { .. } | TaskError::TooManyLabels { .. } => {
+                problem.at("labels")
+            }
             TaskError::BlankOrPadded { index, .. }
             | TaskError::LongLabel { index, .. }
             | TaskError::DuplicateLabel { index, .. } => problem.at(format!("labels[{index}]")),
@@ -211,6 +213,7 @@ impl From<HeadError> for Problem {
         match error {
             HeadError::Container(_) => Problem::malformed("invalid_safetensors", detail),
             HeadError::OtherLabels { .. } => Problem::conflict("labels_mismatch", detail),
+            HeadError::OtherKind { .. } => Problem::conflict("kind_mismatch", detail),
             _ => Problem::invalid("invalid_weights", detail),
         }
     }

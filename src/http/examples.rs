@@ -12,6 +12,7 @@ use crate::http::error::Problem;
 use crate::http::parameters::Parameters;
 use crate::http::{AppState, to_the_end};
 use crate::store::{ExampleQuery, ExampleSelection, ListedExample, StoreError};
+use crate::training::job::Target;
 use crate::training::text_hash::TextHash;
 
 const MOST_LISTED: u32 = 1000;
@@ -48,8 +49,8 @@ struct ExampleView {
     text: Option<String>,
     /// Of the text.
     sha256: String,
-    /// Task to label.
-    labels: BTreeMap<String, String>,
+    /// Task to label, or to all the labels that apply.
+    labels: BTreeMap<String, Target>,
     /// When a job last taught it.
     added_at: Timestamp,
 }

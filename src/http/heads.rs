@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::heads::live::LiveTask;
-use crate::heads::{HeadVersion, InitialSeed, NewLabels, Task};
+use crate::heads::{HeadVersion, InitialSeed, Kind, NewLabels, Task};
 pub use versions::{promote, roll_back};
 pub use weights::{export, import};
 
@@ -27,6 +27,8 @@ pub struct HeadView {
     task: String,
     model: String,
     labels: Vec<String>,
+    /// Whether a text may have any number of the labels, or has exactly one.
+    multi_label: bool,
     new_labels: NewLabels,
     /// 0 while no training has published a version.
     version: i64,
@@ -81,6 +83,8 @@ pub struct HeadDefinition {
     labels: Vec<String>,
     model: Option<String>,
     #[serde(default)]
+    multi_label: bool,
+    #[serde(default)]
     new_labels: NewLabels,
 }
 
@@ -106,7 +110,8 @@ pub async fn put(
 ) -> Result<(StatusCode, Answer<HeadDetail>), Problem> {
     let model = state.encoder(definition.model.as_deref())?.info().name.clone();
     let limits = state.config.limits.task_limits();
-    let task = Task::new(name.clone(), model, definition.labels, &limits)?;
+    let kind = if definition.multi_label { Kind::MultiLabel } else { Kind::SingleLabel };
+    let task = Task::new(name.clone(), model, definition.labels, kind, &limits)?;
     let task = Task { new_labels: definition.new_labels, ..task };
     let change = to_the_end(define(state.clone(), task.clone())).await?;
     if state.heads.snapshot().get(&name).is_none_or(|live| !live.task.is_grown_from(&task)) {
@@ -199,6 +204,7 @@ fn view(live: &LiveTask, examples: i64) -> HeadView {
         task: live.task.name.clone(),
         model: live.task.model.clone(),
         labels: live.task.labels.clone(),
+        multi_label: live.task.kind == Kind::MultiLabel,
         new_labels: live.task.new_labels,
         version: live.version.version,
         trained: live.version.is_trained(),

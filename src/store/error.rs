@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use sqlx::migrate::MigrateError;
 
+use crate::heads::Kind;
 use crate::training::job::JobState;
 
 /// Why an operation on the store failed; it then changed nothing.
@@ -48,9 +49,9 @@ pub enum StoreError {
     #[error("there is no task {task:?}")]
     UnknownTask { task: String },
     #[error(
-        "task {task:?} already has head versions or examples for model {model:?} and labels {labels:?}; to define it otherwise, delete it first (a configured one: take it out of the configuration, start the server, and DELETE /heads/{task})"
+        "task {task:?} already has head versions or examples for model {model:?} and, as {kind}, the labels {labels:?}; to define it otherwise, delete it first (a configured one: take it out of the configuration, start the server, and DELETE /heads/{task})"
     )]
-    TaskInUse { task: String, model: String, labels: Vec<String> },
+    TaskInUse { task: String, model: String, labels: Vec<String>, kind: Kind },
     #[error(
         "job {job} is to train task {task:?}; cancel it or wait for its end before the task is deleted"
     )]

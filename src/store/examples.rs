@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
 use crate::store::{ROWS_PER_STATEMENT, Store, hash_of, memory, placeholders, timestamp};
+use crate::training::job::Target;
 use crate::training::text_hash::TextHash;
 
 /// Which examples [`Store::list_examples`] lists.
@@ -16,7 +17,7 @@ use crate::training::text_hash::TextHash;
 pub struct ExampleQuery {
     /// Only examples with a label for this task.
     pub task: Option<String>,
-    /// Only those whose label for the task is this one; means nothing without a task.
+    /// Only those with this label for the task; means nothing without a task.
     pub label: Option<String>,
     /// At most this many.
     pub limit: u32,
@@ -32,8 +33,8 @@ pub struct ListedExample {
     pub hash: TextHash,
     /// `None` where texts are not kept.
     pub text: Option<String>,
-    /// Task to label.
-    pub labels: BTreeMap<String, String>,
+    /// Task to what is said for it.
+    pub labels: BTreeMap<String, Target>,
     /// When a job last taught it.
     pub added_at: Timestamp,
 }
@@ -57,7 +58,7 @@ impl Store {
         let sql = match query.task {
             Some(_) => {
                 "SELECT id, sha256, text, added_at FROM examples WHERE id IN
-                     (SELECT example FROM example_labels
+                     (SELECT DISTINCT example FROM example_labels
                       WHERE task = $3 AND example > $1 AND (label = $4 OR $4 IS NULL)
                       ORDER BY example LIMIT $2)
                  ORDER BY id"
@@ -76,7 +77,8 @@ impl Store {
         let mut examples = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         for chunk in examples.chunks_mut(ROWS_PER_STATEMENT) {
             let sql = format!(
-                "SELECT example, task, label FROM example_labels WHERE example IN {}",
+                "SELECT l.example, l.task, l.label, t.kind
+                 FROM example_labels l JOIN tasks t ON t.name = l.task WHERE l.example IN {}",
                 placeholders(1, chunk.len()),
             );
             let mut labels = sqlx::query(AssertSqlSafe(sql));
@@ -85,11 +87,9 @@ impl Store {
             }
             for row in labels.fetch_all(&self.reads).await.during(OPERATION)? {
                 let id: i64 = row.try_get("example").during(OPERATION)?;
-                let task = row.try_get("task").during(OPERATION)?;
-                let label = row.try_get("label").during(OPERATION)?;
                 // Deleted since the page was read, or on it: ids are in order.
                 if let Ok(place) = chunk.binary_search_by_key(&id, |example| example.id) {
-                    chunk[place].labels.insert(task, label);
+                    memory::read_label(&row, &mut chunk[place].labels)?;
                 }
             }
         }
@@ -251,6 +251,33 @@ mod tests {
         assert_eq!(first.labels, example("z", &labels).labels, "with its labels for all tasks");
         assert_eq!(first.hash, TextHash::of("z"));
         assert!(first.added_at <= Timestamp::now());
+    }
+
+    #[tokio::test]
+    async fn of_a_set_each_label_finds_the_example_and_once() {
+        let (_folder, store) = store_with_tasks().await;
+        store.put_task(&tags()).await.unwrap();
+        let mut spec = spec();
+        spec.tasks.insert("tags".into());
+        let examples = [
+            tagged("a", &["urgent", "billing", "refund"]),
+            tagged("b", &[]),
+            tagged("c", &["refund"]),
+        ];
+        let job = start(&store, &spec, &examples).await;
+        finish(&store, &job.id, vec![]).await.unwrap();
+        for limit in [1, 2, 100] {
+            assert_eq!(pages(&store, limit, Some("tags"), None).await, ["a", "b", "c"]);
+            assert_eq!(pages(&store, limit, Some("tags"), Some("refund")).await, ["a", "c"]);
+            assert_eq!(pages(&store, limit, Some("tags"), Some("urgent")).await, ["a"]);
+        }
+        let query = ExampleQuery { task: None, label: None, limit: 9, after: None };
+        let listed = store.list_examples(&query).await.unwrap();
+        let labels: Vec<_> = listed.into_iter().map(|it| it.labels).collect();
+        assert_eq!(labels, examples.map(|it| it.labels));
+        let removed = store.delete_examples(&texts(&["a", "b"]), Some("tags")).await.unwrap();
+        assert_eq!(removed, 2, "examples, not labels");
+        assert_eq!(pages(&store, 9, None, None).await, ["c"]);
     }
 
     #[tokio::test]

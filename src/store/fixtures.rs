@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::config::OnRestart;
-use crate::heads::{NewLabels, Task};
+use crate::heads::{Kind, NewLabels, Task};
 use crate::store::{NewVersion, Outcome, Recovered, Store, StoreError, VersionInfo, lease};
-use crate::training::job::{Example, Job, JobSpec, Mode};
+use crate::training::job::{Example, Job, JobSpec, Mode, Target};
 use crate::training::result::Promote;
 use crate::training::selection::Strength;
 use crate::training::solver::Solver;
@@ -92,7 +92,18 @@ pub(super) fn sentiment() -> Task {
 
 pub(super) fn task(name: &str, labels: &[&str]) -> Task {
     let labels = labels.iter().map(|&label| label.into()).collect();
-    Task { name: name.into(), model: "minilm".into(), labels, new_labels: NewLabels::Refuse }
+    Task {
+        name: name.into(),
+        model: "minilm".into(),
+        labels,
+        kind: Kind::SingleLabel,
+        new_labels: NewLabels::Refuse,
+    }
+}
+
+/// A task of which any number of labels may apply.
+pub(super) fn tags() -> Task {
+    Task { kind: Kind::MultiLabel, ..task("tags", &["billing", "refund", "urgent"]) }
 }
 
 /// An extending job on both tasks.
@@ -114,8 +125,14 @@ pub(super) fn spec() -> JobSpec {
 }
 
 pub(super) fn example(text: &str, labels: &[(&str, &str)]) -> Example {
-    let labels = labels.iter().map(|&(task, label)| (task.into(), label.into()));
+    let labels = labels.iter().map(|&(task, label)| (task.into(), Target::Label(label.into())));
     Example { text: text.into(), labels: labels.collect::<BTreeMap<_, _>>(), weight: None }
+}
+
+/// An example of [`tags`].
+pub(super) fn tagged(text: &str, labels: &[&str]) -> Example {
+    let labels = Target::Labels(labels.iter().map(|&label| label.into()).collect());
+    Example { text: text.into(), labels: [("tags".into(), labels)].into(), weight: None }
 }
 
 pub(super) fn job_id() -> String {

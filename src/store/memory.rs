@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::TryStreamExt;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use crate::heads::Kind;
 use crate::store::error::{During, StoreError};
 use crate::store::{ROWS_PER_STATEMENT, Store, hash_of, now, placeholders, tasks};
-use crate::training::job::{Example, Mode};
+use crate::training::job::{Example, Mode, Target};
 use crate::training::text_hash::TextHash;
 
 /// An example as it is kept.
@@ -16,8 +18,8 @@ pub struct StoredExample {
     pub hash: TextHash,
     /// `None` where texts are not kept.
     pub text: Option<String>,
-    /// Task to label.
-    pub labels: BTreeMap<String, String>,
+    /// Task to what is said for it.
+    pub labels: BTreeMap<String, Target>,
     /// As [`Example::weight`].
     pub weight: Option<f64>,
 }
@@ -34,8 +36,9 @@ impl Store {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT e.id, e.sha256, e.text, e.weight, l.task, l.label
+            "SELECT e.id, e.sha256, e.text, e.weight, l.task, l.label, t.kind
              FROM examples e JOIN example_labels l ON l.example = e.id
+             JOIN tasks t ON t.name = l.task
              WHERE l.task IN {} ORDER BY e.id",
             placeholders(1, tasks.len()),
         );
@@ -54,9 +57,8 @@ impl Store {
                 let (hash, labels) = (hash_of(&row)?, BTreeMap::new());
                 examples.push(StoredExample { hash, text, labels, weight });
             }
-            let task = row.try_get("task").during(OPERATION)?;
-            let label = row.try_get("label").during(OPERATION)?;
-            examples.last_mut().expect("pushed for the first id").labels.insert(task, label);
+            let last = examples.last_mut().expect("pushed for the first id");
+            read_label(&row, &mut last.labels)?;
         }
         Ok(examples)
     }
@@ -64,12 +66,38 @@ impl Store {
     /// How many examples carry a label for each task; tasks without examples are left out.
     pub async fn example_counts(&self) -> Result<BTreeMap<String, i64>, StoreError> {
         const OPERATION: &str = "count the examples";
-        let sql = "SELECT task, COUNT(*) AS examples FROM example_labels GROUP BY task";
+        let sql =
+            "SELECT task, COUNT(DISTINCT example) AS examples FROM example_labels GROUP BY task";
         let rows = sqlx::query(sql).fetch_all(&self.reads).await.during(OPERATION)?;
-        let count = |row: &sqlx::any::AnyRow| Ok((row.try_get("task")?, row.try_get("examples")?));
+        let count = |row: &AnyRow| Ok((row.try_get("task")?, row.try_get("examples")?));
         rows.iter().map(count).collect::<Result<_, sqlx::Error>>().during(OPERATION)
     }
 }
+
+/// Reads the columns `task`, `kind` and `label`: one more label of those that an example has.
+pub(super) fn read_label(
+    row: &AnyRow,
+    labels: &mut BTreeMap<String, Target>,
+) -> Result<(), StoreError> {
+    const OPERATION: &str = "read a label of an example";
+    let task: String = row.try_get("task").during(OPERATION)?;
+    let label: String = row.try_get("label").during(OPERATION)?;
+    match tasks::kind(row, &task)? {
+        Kind::SingleLabel => drop(labels.insert(task, Target::Label(label))),
+        Kind::MultiLabel => {
+            let target = labels.entry(task).or_insert(Target::Labels(BTreeSet::new()));
+            if let Target::Labels(labels) = target
+                && label != NONE_APPLIES
+            {
+                labels.insert(label);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stands for the label of an example that has none of its task's labels. No task has such a label.
+const NONE_APPLIES: &str = "";
 
 /// What a job has to teach.
 pub(super) struct Lesson<'a> {
@@ -79,8 +107,8 @@ pub(super) struct Lesson<'a> {
     pub examples: &'a [Example],
 }
 
-/// Adds the labels for the tasks of a lesson. A later label or weight of the same text replaces the
-/// former, in the memory as within the examples.
+/// Adds the labels for the tasks of a lesson. What is said later of the same text, for a task or as its
+/// weight, replaces the former, in the memory as within the examples.
 pub(super) async fn merge(tx: &mut AnyConnection, lesson: Lesson<'_>) -> Result<(), StoreError> {
     let Lesson { tasks: trained, mode, examples } = lesson;
     if mode == Mode::Replace {
@@ -88,28 +116,31 @@ pub(super) async fn merge(tx: &mut AnyConnection, lesson: Lesson<'_>) -> Result<
     }
     let mut texts: Vec<Text> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
-    // One statement must not touch a row twice, so the last label is chosen here.
-    let mut labels: Labels = BTreeMap::new();
+    // The last word on each text is chosen here.
+    let mut taught: Taught = BTreeMap::new();
     for example in examples {
         let learnt = example.labels.iter().filter(|(task, _)| trained.contains(task.as_str()));
-        for (task, label) in learnt {
+        for (task, target) in learnt {
             let place = *places.entry(&example.text).or_insert_with(|| {
                 texts.push(Text { text: &example.text, weight: None });
                 texts.len() - 1
             });
             texts[place].weight = example.weight;
-            labels.insert((place, task), label);
+            taught.entry(task).or_default().insert(place, target);
         }
     }
-    check_labels(tx, &labels).await?;
     let ids = insert_texts(tx, &texts).await?;
-    insert_labels(tx, &ids, labels).await?;
+    for (task, targets) in taught {
+        check_labels(tx, task, &targets).await?;
+        replace_labels(tx, task, &ids, targets).await?;
+    }
     // Not before: a text that came again keeps its embeddings.
     if mode == Mode::Replace { drop_unlabelled(tx).await } else { Ok(()) }
 }
 
-/// The place of a text in a list, and a task, to the label.
-type Labels<'a> = BTreeMap<(usize, &'a str), &'a str>;
+/// Task to what is said of texts, by their place in a list.
+type Taught<'a> = BTreeMap<&'a str, Targets<'a>>;
+type Targets<'a> = BTreeMap<usize, &'a Target>;
 
 /// Removes the labels for `tasks`, and the texts that are then without any.
 pub(super) async fn forget(
@@ -150,29 +181,28 @@ async fn drop_labels(tx: &mut AnyConnection, tasks: &BTreeSet<&str>) -> Result<(
     Ok(())
 }
 
-/// Every label in the memory is one of its task's labels, whatever happened to the task since the
-/// job was accepted.
-async fn check_labels(tx: &mut AnyConnection, labels: &Labels<'_>) -> Result<(), StoreError> {
-    let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for ((_, task), label) in labels {
-        used.entry(task).or_default().insert(label);
-    }
-    for (task, used) in used {
-        let row = sqlx::query("SELECT name, model, labels, new_labels FROM tasks WHERE name = $1")
+/// What is in the memory fits its task, whatever happened to that since the job was accepted.
+async fn check_labels(
+    tx: &mut AnyConnection,
+    task: &str,
+    targets: &Targets<'_>,
+) -> Result<(), StoreError> {
+    let row =
+        sqlx::query("SELECT name, model, labels, new_labels, kind FROM tasks WHERE name = $1")
             .bind(task)
             .fetch_optional(&mut *tx)
             .await
             .during("read a task")?;
-        let task = task.to_owned();
-        let Some(row) = row else {
-            return Err(StoreError::UnknownTask { task });
-        };
-        let known = tasks::decode(&row)?.labels;
-        if used.iter().any(|label| !known.iter().any(|k| k == label)) {
-            return Err(StoreError::TaskChanged { task });
-        }
+    let Some(row) = row else {
+        return Err(StoreError::UnknownTask { task: task.to_owned() });
+    };
+    let current = tasks::decode(&row)?;
+    let used: BTreeSet<&String> = targets.values().flat_map(|target| target.labels()).collect();
+    let is_known = |label: &&String| current.labels.iter().any(|known| known == *label);
+    match targets.values().all(|it| it.kind() == current.kind) && used.iter().all(is_known) {
+        true => Ok(()),
+        false => Err(StoreError::TaskChanged { task: task.to_owned() }),
     }
-    Ok(())
 }
 
 /// A text to remember.
@@ -278,25 +308,47 @@ async fn known_texts(
     rows.iter().map(known).collect::<Result<_, sqlx::Error>>().during(OPERATION)
 }
 
-async fn insert_labels(
+/// Puts `targets`, by the place of their text's id in `ids`, in place of what was said for the task.
+async fn replace_labels(
     tx: &mut AnyConnection,
+    task: &str,
     ids: &[i64],
-    labels: Labels<'_>,
+    targets: Targets<'_>,
 ) -> Result<(), StoreError> {
-    let labels: Vec<_> = labels.into_iter().collect();
-    for chunk in labels.chunks(ROWS_PER_STATEMENT) {
+    const OPERATION: &str = "remember labels";
+    let targets: Vec<_> = targets.into_iter().map(|(place, it)| (ids[place], it)).collect();
+    for chunk in targets.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
-            "INSERT INTO example_labels (example, task, label) VALUES {}
-             ON CONFLICT (example, task) DO UPDATE SET label = excluded.label",
+            "DELETE FROM example_labels WHERE example IN {} AND task = ${}",
+            placeholders(1, chunk.len()),
+            chunk.len() + 1,
+        );
+        let mut delete = sqlx::query(AssertSqlSafe(sql));
+        for (id, _) in chunk {
+            delete = delete.bind(id);
+        }
+        delete.bind(task).execute(&mut *tx).await.during(OPERATION)?;
+    }
+    let rows: Vec<(i64, &str)> =
+        targets.iter().flat_map(|&(id, target)| rows(id, target)).collect();
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        let sql = format!(
+            "INSERT INTO example_labels (example, task, label) VALUES {}",
             placeholders(chunk.len(), 3),
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for ((place, task), label) in chunk {
-            query = query.bind(ids[*place]).bind(*task).bind(*label);
+        let mut insert = sqlx::query(AssertSqlSafe(sql));
+        for (id, label) in chunk {
+            insert = insert.bind(id).bind(task).bind(*label);
         }
-        query.execute(&mut *tx).await.during("remember labels")?;
+        insert.execute(&mut *tx).await.during(OPERATION)?;
     }
     Ok(())
+}
+
+/// An example and each label that it has, or that it has none.
+fn rows(id: i64, target: &Target) -> impl Iterator<Item = (i64, &str)> {
+    let none = target.labels().next().is_none().then_some(NONE_APPLIES);
+    target.labels().map(String::as_str).chain(none).map(move |label| (id, label))
 }
 
 #[cfg(test)]
@@ -360,6 +412,40 @@ mod tests {
                 example("b", &[("topic", "Finance")]),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn sets_of_labels_are_remembered_and_so_is_that_none_applies() {
+        let (_folder, store) = store_with_tasks().await;
+        store.put_task(&tags()).await.unwrap();
+        let mut spec = spec();
+        spec.tasks.insert("tags".into());
+        let first = [
+            tagged("a", &["urgent", "billing"]),
+            tagged("b", &[]),
+            example("c", &[("topic", "Finance")]),
+        ];
+        learn(&store, &spec, &first).await;
+        assert_eq!(memory(&store, &["tags", "topic"]).await, first);
+        assert_eq!(memory(&store, &["tags"]).await, first[..2]);
+        let counts = BTreeMap::from([("tags".into(), 2), ("topic".into(), 1)]);
+        assert_eq!(store.example_counts().await.unwrap(), counts);
+
+        // A later set takes the place of the former one whole, within a job as well.
+        let mut both = tagged("c", &["urgent"]);
+        both.labels.extend(example("c", &[("topic", "Technology")]).labels);
+        let later = [tagged("b", &["refund"]), tagged("a", &["urgent"]), tagged("a", &[]), both];
+        learn(&store, &spec, &later).await;
+        let expected = [later[2].clone(), later[0].clone(), later[3].clone()];
+        assert_eq!(memory(&store, &["tags", "topic"]).await, expected);
+
+        spec.mode = Mode::Replace;
+        spec.frozen.insert("topic".into());
+        learn(&store, &spec, &[tagged("d", &["billing"])]).await;
+        let expected = [example("c", &[("topic", "Technology")]), tagged("d", &["billing"])];
+        assert_eq!(memory(&store, &["tags", "topic"]).await, expected);
+        store.delete_task("tags").await.unwrap();
+        assert_eq!(memory(&store, &["tags", "topic"]).await, expected[..1]);
     }
 
     #[tokio::test]

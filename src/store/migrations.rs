@@ -92,6 +92,7 @@ async fn a_database_of_the_first_release_comes_through_whole() {
     let labels = [("a", "Finance"), ("b", "Technology")];
     assert_eq!(remembered, labels.map(|(text, label)| example(text, &[("topic", label)])));
     assert_eq!(store.job_examples("4").await.unwrap()[0].text, "d");
+    assert_eq!(store.task("topic").await.unwrap(), Some(topic()));
 
     // And it goes on from there.
     assert_eq!(store.roll_back("topic", None, "minilm@1").await.unwrap().weights, [1]);

@@ -12,7 +12,7 @@ use crate::store::error::{During, StoreError};
 use crate::store::lease::Orphan;
 use crate::store::outcome::{end, refusal, state_of, storable};
 use crate::store::{ROWS_PER_STATEMENT, Store, jobs, now, placeholders, refuse_nul, timestamp};
-use crate::training::job::{Example, Job, JobSpec, JobState};
+use crate::training::job::{Example, Job, JobSpec, JobState, Target};
 
 /// How often a job is started that was running when the server died.
 pub const MOST_ATTEMPTS: i64 = 3;
@@ -54,7 +54,7 @@ impl Store {
         const OPERATION: &str = "store a job";
         for (index, example) in examples.iter().enumerate() {
             refuse_nul(&format!("the text of examples[{index}]"), &example.text)?;
-            for label in example.labels.values() {
+            for label in example.labels.values().flat_map(Target::labels) {
                 refuse_nul(&format!("a label of examples[{index}]"), label)?;
             }
         }

@@ -3,7 +3,7 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::heads::{NewLabels, Task};
+use crate::heads::{Kind, NewLabels, Task};
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
 use crate::store::{Store, jobs, live_versions, memory, refuse_nul};
@@ -13,7 +13,7 @@ use crate::store::{Store, jobs, live_versions, memory, refuse_nul};
 pub enum TaskChange {
     /// There was no task of that name.
     Created,
-    /// The model or the labels were replaced.
+    /// The model, the labels or the kind were replaced.
     Redefined,
     /// Only what becomes of new labels was changed.
     Adjusted,
@@ -22,8 +22,8 @@ pub enum TaskChange {
 }
 
 impl Store {
-    /// Defines a task. Its model and labels, in their order, are fixed from the first head version
-    /// or example on, but for new labels that it allows and has got.
+    /// Defines a task. Its kind, its model and its labels, in their order, are fixed from the first head
+    /// version or example on, but for new labels that it allows and has got.
     ///
     /// # Errors
     /// [`StoreError::TaskInUse`] when another definition is fixed.
@@ -35,29 +35,31 @@ impl Store {
             refuse_nul("a label of the task", label)?;
         }
         let labels = serde_json::to_string(&task.labels).expect("strings always make JSON");
-        let policy = written(task.new_labels);
+        let (policy, kind) = (written(task.new_labels), task.kind.as_str());
         let mut tx = self.begin(OPERATION).await?;
         let inserted = sqlx::query(
-            "INSERT INTO tasks (name, model, labels, last_version, new_labels)
-             VALUES ($1, $2, $3, 0, $4)
+            "INSERT INTO tasks (name, model, labels, last_version, new_labels, kind)
+             VALUES ($1, $2, $3, 0, $4, $5)
              ON CONFLICT (name) DO NOTHING",
         )
         .bind(&task.name)
         .bind(&task.model)
         .bind(&labels)
         .bind(policy)
+        .bind(kind)
         .execute(&mut *tx)
         .await
         .during(OPERATION)?;
         let change = if inserted.rows_affected() == 1 {
             TaskChange::Created
         } else {
-            let row =
-                sqlx::query("SELECT name, model, labels, new_labels FROM tasks WHERE name = $1")
-                    .bind(&task.name)
-                    .fetch_optional(&mut *tx)
-                    .await
-                    .during(OPERATION)?;
+            let row = sqlx::query(
+                "SELECT name, model, labels, new_labels, kind FROM tasks WHERE name = $1",
+            )
+            .bind(&task.name)
+            .fetch_optional(&mut *tx)
+            .await
+            .during(OPERATION)?;
             // Deleted by another replica in this moment.
             let row = row.ok_or_else(|| StoreError::TaskChanged { task: task.name.clone() })?;
             let current = decode(&row)?;
@@ -72,19 +74,20 @@ impl Store {
                 }
             } else {
                 let redefined = sqlx::query(
-                    "UPDATE tasks SET model = $2, labels = $3, new_labels = $4
+                    "UPDATE tasks SET model = $2, labels = $3, new_labels = $4, kind = $5
                      WHERE name = $1 AND last_version = 0 AND NOT EXISTS (SELECT 1 FROM example_labels WHERE task = $1)",
                 )
                 .bind(&task.name)
                 .bind(&task.model)
                 .bind(&labels)
                 .bind(policy)
+                .bind(kind)
                 .execute(&mut *tx)
                 .await
                 .during(OPERATION)?;
                 if redefined.rows_affected() == 0 {
-                    let Task { name: task, model, labels, .. } = current;
-                    return Err(StoreError::TaskInUse { task, model, labels });
+                    let Task { name: task, model, labels, kind, .. } = current;
+                    return Err(StoreError::TaskInUse { task, model, labels, kind });
                 }
                 TaskChange::Redefined
             }
@@ -98,7 +101,7 @@ impl Store {
 
     /// All tasks, by name.
     pub async fn tasks(&self) -> Result<Vec<Task>, StoreError> {
-        let rows = sqlx::query("SELECT name, model, labels, new_labels FROM tasks")
+        let rows = sqlx::query("SELECT name, model, labels, new_labels, kind FROM tasks")
             .fetch_all(&self.reads)
             .await
             .during("list the tasks")?;
@@ -110,11 +113,12 @@ impl Store {
 
     /// The task of that name, if there is one.
     pub async fn task(&self, name: &str) -> Result<Option<Task>, StoreError> {
-        let row = sqlx::query("SELECT name, model, labels, new_labels FROM tasks WHERE name = $1")
-            .bind(name)
-            .fetch_optional(&self.reads)
-            .await
-            .during("read a task")?;
+        let row =
+            sqlx::query("SELECT name, model, labels, new_labels, kind FROM tasks WHERE name = $1")
+                .bind(name)
+                .fetch_optional(&self.reads)
+                .await
+                .during("read a task")?;
         row.as_ref().map(decode).transpose()
     }
 
@@ -173,7 +177,7 @@ fn written(new_labels: NewLabels) -> &'static str {
     }
 }
 
-/// Reads the columns `name`, `model`, `labels` and `new_labels`.
+/// Reads the columns `name`, `model`, `labels`, `new_labels` and `kind`.
 pub(super) fn decode(row: &AnyRow) -> Result<Task, StoreError> {
     const OPERATION: &str = "read a task";
     let name: String = row.try_get("name").during(OPERATION)?;
@@ -188,12 +192,22 @@ pub(super) fn decode(row: &AnyRow) -> Result<Task, StoreError> {
             return Err(StoreError::corrupt(what, format!("{other:?} is neither")));
         }
     };
-    Ok(Task { model: row.try_get("model").during(OPERATION)?, name, labels, new_labels })
+    let (model, kind) = (row.try_get("model").during(OPERATION)?, kind(row, &name)?);
+    Ok(Task { name, model, labels, new_labels, kind })
+}
+
+/// Reads the column `kind`.
+pub(super) fn kind(row: &AnyRow, task: &str) -> Result<Kind, StoreError> {
+    let kind: &str = row.try_get("kind").during("read the kind of a task")?;
+    Kind::parse(kind).ok_or_else(|| {
+        let what = format!("the kind of task {task:?}");
+        StoreError::corrupt(what, format!("{kind:?} is none"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::heads::{NewLabels, Task};
+    use crate::heads::{Kind, NewLabels, Task};
     use crate::store::fixtures::*;
     use crate::store::{StoreError, TaskChange};
 
@@ -219,6 +233,23 @@ mod tests {
         let other = task("topic", &["Sport", "Weather"]);
         assert_eq!(store.put_task(&other).await.unwrap(), TaskChange::Redefined);
         assert_eq!(store.task("topic").await.unwrap(), Some(other));
+    }
+
+    #[tokio::test]
+    async fn the_kind_of_a_task_is_fixed_as_its_labels_are() {
+        let (_folder, store) = store().await;
+        let single = Task { kind: Kind::SingleLabel, ..tags() };
+        assert_eq!(store.put_task(&single).await.unwrap(), TaskChange::Created);
+        assert_eq!(store.put_task(&tags()).await.unwrap(), TaskChange::Redefined);
+        assert_eq!(store.task("tags").await.unwrap(), Some(tags()));
+        let mut spec = spec();
+        spec.tasks = ["tags".into()].into();
+        let job = start(&store, &spec, &[tagged("a", &[])]).await;
+        finish(&store, &job.id, vec![]).await.unwrap();
+        let refused = store.put_task(&single).await.unwrap_err();
+        assert!(matches!(refused, StoreError::TaskInUse { .. }), "{refused:?}");
+        assert!(refused.to_string().contains("multi_label"), "{refused}");
+        assert_eq!(store.put_task(&tags()).await.unwrap(), TaskChange::Unchanged);
     }
 
     #[tokio::test]

@@ -115,7 +115,7 @@ pub(super) async fn insert(
     // The update comes first: it locks the task against a second publisher.
     let row = sqlx::query(
         "UPDATE tasks SET last_version = last_version + 1 WHERE name = $1
-         RETURNING name, model, labels, new_labels, last_version",
+         RETURNING name, model, labels, new_labels, kind, last_version",
     )
     .bind(&new.task.name)
     .fetch_optional(&mut *tx)

@@ -1,6 +1,8 @@
 //! Probabilities that mean what they say: Guo et al., On Calibration of Modern Neural Networks, 2017.
 
-use crate::training::predictions::Predictions;
+use crate::heads::head::sigmoid;
+use crate::training::dataset::Truth;
+use crate::training::predictions::{Judgement, Predictions};
 
 /// Bins of the expected calibration error, as wide as each other.
 const BINS: usize = 15;
@@ -13,9 +15,9 @@ const TEMPERATURES: (f64, f64) = (0.05, 20.0);
 /// extreme, while hundreds outweigh it.
 const SPREAD: f64 = 0.5;
 
-/// The temperature T for which softmax(logits / T) has the least cross-entropy, summed over rows by
-/// their weights, plus (ln T)² / (2 · 0.5²): the most probable one where ln T is normal beforehand.
-/// `None` without rows.
+/// The temperature T for which the probabilities by logits / T have the least cross-entropy, summed over
+/// rows by their weights, plus (ln T)² / (2 · 0.5²): the most probable one where ln T is normal
+/// beforehand. `None` without rows.
 ///
 /// Newton's method in ln (1 / T), kept within a shrinking bracket.
 pub fn temperature(predictions: &Predictions) -> Option<f64> {
@@ -46,11 +48,20 @@ pub fn temperature(predictions: &Predictions) -> Option<f64> {
     Some((-log).exp())
 }
 
-/// The sum over rows of E[z] − z of the right class, and of the variance of z, where z is a row's logits
-/// and E is by softmax(sharpness · z).
+/// Of the summed cross-entropies, in the sharpness. For a row of a single-label task E[z] − z of the
+/// right class, and the variance of z, where z is the row's logits and E is by softmax(sharpness · z).
+/// For each label of a multi-label one (p − truth) · z and p(1 − p) · z² with p = σ(sharpness · z).
 fn slope_and_curvature(predictions: &Predictions, sharpness: f64) -> (f64, f64) {
     let (mut slope, mut curvature) = (0.0, 0.0);
     for row in predictions.rows() {
+        let Truth::Class(class) = *row.truth else {
+            for Judgement { logit, applies, weight } in row.judgements() {
+                let p = sigmoid(sharpness * logit);
+                slope += weight * (p - f64::from(u8::from(applies))) * logit;
+                curvature += weight * p * (1.0 - p) * logit * logit;
+            }
+            continue;
+        };
         let greatest = row.greatest();
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
         for logit in row.logits() {
@@ -61,7 +72,7 @@ fn slope_and_curvature(predictions: &Predictions, sharpness: f64) -> (f64, f64) 
             second += power * above * above;
         }
         let mean = first / sum;
-        slope += row.weight * (mean - (row.own() - greatest));
+        slope += row.weight * (mean - (row.logit(class) - greatest));
         curvature += row.weight * (second / sum - mean * mean);
     }
     (slope, curvature)
@@ -69,26 +80,32 @@ fn slope_and_curvature(predictions: &Predictions, sharpness: f64) -> (f64, f64) 
 
 /// The expected calibration error: the mean over rows of how far, in the row's bin of confidence, the
 /// mean confidence is from the accuracy (Guo et al., equation 3). Confidence is the probability of the
-/// most probable label. 0 without rows.
+/// most probable label. In a multi-label task the mean is over each row's labels, and each label's
+/// probability is held against how often it applies. 0 without rows.
 pub fn expected_calibration_error(predictions: &Predictions) -> f64 {
     // Per bin, confidence less right answers: its absolute value is rows · |confidence − accuracy|.
-    let mut gaps = [0.0; BINS];
-    let mut rows = 0;
-    for row in predictions.rows() {
-        let confidence = row.confidence();
+    let (mut gaps, mut count) = ([0.0; BINS], 0_u64);
+    let mut add = |confidence: f64, right: bool| {
         let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-        gaps[bin] += confidence - f64::from(u8::from(row.answer() == row.class));
-        rows += 1;
+        gaps[bin] += confidence - f64::from(u8::from(right));
+        count += 1;
+    };
+    for row in predictions.rows() {
+        match row.truth {
+            Truth::Class(_) => add(row.confidence(), row.is_right()),
+            Truth::Set(_) => row.judgements().for_each(|it| add(sigmoid(it.logit), it.applies)),
+        }
     }
     let sum: f64 = gaps.iter().map(|gap| gap.abs()).sum();
-    if rows == 0 { 0.0 } else { sum / f64::from(rows) }
+    if count == 0 { 0.0 } else { sum / count as f64 }
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array2;
+    use ndarray::{Array1, Array2};
 
     use super::*;
+    use crate::heads::head::Decision;
 
     /// Ten rows of each of three certainties, whose odds of a to b are `odds`; of each ten rows, the
     /// first of the counts are a.
@@ -98,16 +115,15 @@ mod tests {
 
     /// The same so many times.
     fn repeated(times: usize, odds: [f64; 3], right: [usize; 3]) -> Predictions {
-        let mut predictions = Predictions::default();
-        for _ in 0..times {
-            predictions.append(once(odds, right));
-        }
-        predictions
+        (0..times).map(|_| once(odds, right)).reduce(Predictions::joined).unwrap()
+    }
+
+    fn none() -> Predictions {
+        Predictions::new(Array2::zeros((0, 2)), Vec::new(), Decision::Softmax)
     }
 
     fn once(odds: [f64; 3], right: [usize; 3]) -> Predictions {
-        let mut predictions = Predictions::default();
-        for (odds, right) in odds.into_iter().zip(right) {
+        let of_odds = |(odds, right): (f64, usize)| {
             let logits =
                 Array2::from_shape_fn(
                     (10, 2),
@@ -115,10 +131,10 @@ mod tests {
                         if class == 0 { odds.ln() as f32 } else { 0.0 }
                     },
                 );
-            let classes: Vec<usize> = (0..10).map(|row| usize::from(row >= right)).collect();
-            predictions.append(Predictions::new(logits, classes));
-        }
-        predictions
+            let truths = (0..10).map(|row| Truth::Class(usize::from(row >= right)));
+            Predictions::new(logits, truths.collect(), Decision::Softmax)
+        };
+        odds.into_iter().zip(right).map(of_odds).reduce(Predictions::joined).unwrap()
     }
 
     #[test]
@@ -138,7 +154,7 @@ mod tests {
         assert!((0.2..0.8).contains(&right), "{right}");
         let wrong = temperature(&predictions([2.0; 3], [0; 3])).unwrap();
         assert!((1.2..5.0).contains(&wrong), "{wrong}");
-        assert_eq!(temperature(&Predictions::default()), None);
+        assert_eq!(temperature(&none()), None);
     }
 
     #[test]
@@ -150,6 +166,52 @@ mod tests {
         let odds = [81.0 / 19.0, 41.0 / 9.0, 1.5];
         let found = expected_calibration_error(&predictions(odds, [7, 9, 6]));
         assert!((found - 0.01).abs() < 1e-6, "{found}");
-        assert_eq!(expected_calibration_error(&Predictions::default()), 0.0);
+        assert_eq!(expected_calibration_error(&none()), 0.0);
+    }
+
+    /// So many rows of one label with these odds, to so many of each ten of which it applies.
+    fn sets(times: usize, odds: [f64; 3], applies: [usize; 3]) -> Predictions {
+        let of_odds = |(odds, applies): (f64, usize)| {
+            let logits = Array2::from_elem((10 * times, 1), odds.ln() as f32);
+            let truth =
+                |row: usize| Truth::Set(if row % 10 < applies { [0].into() } else { [].into() });
+            let thresholds = Array1::from_elem(1, 0.5);
+            let truths = (0..10 * times).map(truth).collect();
+            Predictions::new(logits, truths, Decision::Sigmoid { thresholds })
+        };
+        odds.into_iter().zip(applies).map(of_odds).reduce(Predictions::joined).unwrap()
+    }
+
+    #[test]
+    fn the_temperature_turns_overconfident_odds_of_sets_into_true_ones() {
+        // True odds of 4 to 1, 1 to 9 and 1.5 to 1, told as their third powers.
+        let found = temperature(&sets(1000, [64.0, 1.0 / 729.0, 3.375], [8, 1, 6])).unwrap();
+        assert!((found / 3.0 - 1.0).abs() < 0.01, "{found}");
+        let calm = sets(1000, [2.0, 1.0 / 3.0, 1.5f64.sqrt()], [8, 1, 6]);
+        let found = temperature(&calm).unwrap();
+        assert!((found / 0.5 - 1.0).abs() < 0.01, "{found}");
+    }
+
+    #[test]
+    fn the_temperature_is_the_minimum_of_the_loss_and_the_prior() {
+        let weighted = |predictions: Predictions, temperature: f64| {
+            let rows = predictions.at_temperature(temperature);
+            let loss: f64 = rows.rows().map(|row| row.weighted_cross_entropy()).sum();
+            loss + temperature.ln().powi(2) / (2.0 * SPREAD * SPREAD)
+        };
+        for predictions in
+            [predictions([64.0, 729.0, 3.375], [8, 9, 6]), sets(1, [64.0, 0.1, 3.0], [5, 4, 6])]
+        {
+            let found = temperature(&predictions).unwrap();
+            let at = |factor: f64| weighted(predictions.clone(), factor * found);
+            assert!(at(1.0) < at(0.99) && at(1.0) < at(1.01), "{found}");
+        }
+    }
+
+    #[test]
+    fn the_calibration_error_of_sets_is_over_all_labels() {
+        // Probabilities of 0.8, 0.1 and 0.6, to which the label applies 8, 3 and 6 times in ten.
+        let found = expected_calibration_error(&sets(2, [4.0, 1.0 / 9.0, 1.5], [8, 3, 6]));
+        assert!((found - 0.2 / 3.0).abs() < 1e-6, "{found}");
     }
 }

@@ -1,6 +1,7 @@
 //! Embeddings with their labels.
 
 mod split;
+mod truth;
 
 use std::ops::Range;
 
@@ -8,8 +9,11 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 use thiserror::Error;
 
 pub use split::{SHARE, Split};
+pub use truth::{Balance, Truth};
 
-/// Embeddings, one a row, and for each task the class of each row that carries a label for it.
+use crate::heads::Kind;
+
+/// Embeddings, one a row, and for each task what each row is labelled with, if it says anything of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// rows × width, row-major.
@@ -23,12 +27,11 @@ pub struct Dataset {
 #[derive(Clone, Debug, PartialEq)]
 struct Column {
     task: String,
-    /// Labels that the task has, whether or not they occur.
-    classes: usize,
-    /// How much the rows of each class count, times their own weight.
-    class_weights: Vec<f64>,
-    /// One entry a row: an index below `classes`, or `None` where the row carries no label.
-    values: Vec<Option<usize>>,
+    kind: Kind,
+    /// One a label that the task has, whether or not it occurs.
+    balance: Vec<Balance>,
+    /// One entry a row, all of the task's kind, or `None` where the row says nothing of the task.
+    values: Vec<Option<Truth>>,
 }
 
 /// Why embeddings and labels do not make a data set.
@@ -89,47 +92,63 @@ impl Dataset {
     /// Lets all classes of a task count alike: each by rows / (classes · rows of the class), where
     /// rows count by their weights and only classes that occur are counted. This is scikit-learn's
     /// [`class_weight="balanced"`](https://scikit-learn.org/stable/modules/generated/sklearn.utils.class_weight.compute_class_weight.html).
+    /// For each label of a multi-label task the classes are two: rows to which it applies, and others.
     pub fn balanced(mut self) -> Self {
         for column in &mut self.columns {
-            let mut totals = vec![0.0; column.classes];
-            for (value, weight) in column.values.iter().zip(&self.weights) {
-                if let Some(class) = *value {
-                    totals[class] += weight;
-                }
-            }
-            let classes = totals.iter().filter(|&&total| total > 0.0).count() as f64;
-            let all: f64 = totals.iter().sum();
-            let balance = |total| if total > 0.0 { all / (classes * total) } else { 1.0 };
-            column.class_weights = totals.into_iter().map(balance).collect();
+            column.balance = column.balanced(&self.weights);
         }
         self
     }
 
-    /// Adds a task with `classes` labels. `values` has an entry for each row: the index of its
-    /// label, or `None` where the row carries no label for this task.
+    /// Adds a single-label task with `classes` labels. `values` has an entry for each row: the index
+    /// of its label, or `None` where the row carries no label for this task.
     ///
     /// # Errors
     /// A task that is there already, too many or too few entries, an index out of range.
     pub fn with_task(
-        mut self,
+        self,
         task: impl Into<String>,
         classes: usize,
         values: Vec<Option<usize>>,
     ) -> Result<Self, DatasetError> {
-        let task = task.into();
+        let values = values.into_iter().map(|class| class.map(Truth::Class)).collect();
+        let balance = vec![Balance::default(); classes];
+        self.with_column(Column { task: task.into(), kind: Kind::SingleLabel, balance, values })
+    }
+
+    /// Adds a multi-label task with `classes` labels. `values` has an entry for each row: the indices
+    /// of all its labels, in any order, or `None` where the row says nothing of this task.
+    ///
+    /// # Errors
+    /// As [`with_task`](Self::with_task).
+    pub fn with_multi_label_task(
+        self,
+        task: impl Into<String>,
+        classes: usize,
+        values: Vec<Option<Vec<usize>>>,
+    ) -> Result<Self, DatasetError> {
+        let values = values.into_iter().map(|classes| classes.map(Truth::set)).collect();
+        let balance = vec![Balance::default(); classes];
+        self.with_column(Column { task: task.into(), kind: Kind::MultiLabel, balance, values })
+    }
+
+    fn with_column(mut self, column: Column) -> Result<Self, DatasetError> {
+        let Column { task, balance, values, .. } = &column;
         if self.tasks().any(|present| present == task) {
-            return Err(DatasetError::DuplicateTask(task));
+            return Err(DatasetError::DuplicateTask(task.clone()));
         }
-        if values.len() != self.rows() {
-            return Err(DatasetError::Rows { task, found: values.len(), expected: self.rows() });
+        let expected = self.rows();
+        if values.len() != expected {
+            return Err(DatasetError::Rows { task: task.clone(), found: values.len(), expected });
         }
-        let beyond = |value: &Option<usize>| value.is_some_and(|class| class >= classes);
-        if let Some(row) = values.iter().position(beyond) {
-            let class = values[row].expect("only a class can be out of range");
-            return Err(DatasetError::Class { task, row, class, classes });
+        let classes = balance.len();
+        for (row, truth) in values.iter().enumerate() {
+            let mut named = truth.iter().flat_map(Truth::classes);
+            if let Some(&class) = named.find(|&&class| class >= classes) {
+                return Err(DatasetError::Class { task: task.clone(), row, class, classes });
+            }
         }
-        let class_weights = vec![1.0; classes];
-        self.columns.push(Column { task, classes, class_weights, values });
+        self.columns.push(column);
         Ok(self)
     }
 
@@ -150,15 +169,20 @@ impl Dataset {
 
     /// The number of labels of the task at position `task`.
     pub fn classes(&self, task: usize) -> usize {
-        self.columns[task].classes
+        self.columns[task].balance.len()
     }
 
-    /// The rows that carry a label for the task at position `task`, in order.
+    /// The kind of the task at position `task`.
+    pub fn kind(&self, task: usize) -> Kind {
+        self.columns[task].kind
+    }
+
+    /// The rows that are labelled for the task at position `task`, in order.
     pub fn labelled(&self, task: usize) -> Labelled<'_> {
         self.labelled_among(task, 0..self.rows())
     }
 
-    /// Those of `rows` that carry a label for the task at position `task`, in the order given.
+    /// Those of `rows` that are labelled for the task at position `task`, in the order given.
     ///
     /// # Panics
     /// If a row is out of range.
@@ -167,12 +191,15 @@ impl Dataset {
         task: usize,
         rows: impl IntoIterator<Item = usize>,
     ) -> Labelled<'_> {
-        let Column { values, class_weights, .. } = &self.columns[task];
-        let (rows, classes): (Vec<_>, Vec<_>) =
-            rows.into_iter().filter_map(|row| Some((row, values[row]?))).unzip();
-        let weight = |(&row, &class): (&usize, &usize)| self.weights[row] * class_weights[class];
-        let weights = rows.iter().zip(&classes).map(weight).collect();
-        Labelled { embeddings: self.embeddings.view(), rows, classes, weights }
+        let Column { values, balance, .. } = &self.columns[task];
+        let (rows, truths): (Vec<_>, Vec<_>) =
+            rows.into_iter().filter_map(|row| Some((row, values[row].clone()?))).unzip();
+        let weight = |(&row, truth): (&usize, &Truth)| match *truth {
+            Truth::Class(class) => self.weights[row] * balance[class].present,
+            Truth::Set(_) => self.weights[row],
+        };
+        let weights = rows.iter().zip(&truths).map(weight).collect();
+        Labelled { embeddings: self.embeddings.view(), rows, truths, weights, balance }
     }
 
     /// The given rows, in the order given.
@@ -181,7 +208,7 @@ impl Dataset {
     /// If a row is out of range.
     pub fn select(&self, rows: &[usize]) -> Self {
         let columns = self.columns.iter().map(|column| Column {
-            values: rows.iter().map(|&row| column.values[row]).collect(),
+            values: rows.iter().map(|&row| column.values[row].clone()).collect(),
             ..column.clone()
         });
         Self {
@@ -192,15 +219,56 @@ impl Dataset {
     }
 }
 
-/// Rows of a data set with their classes for one task.
+impl Column {
+    /// See [`Dataset::balanced`].
+    fn balanced(&self, weights: &[f64]) -> Vec<Balance> {
+        let mut totals = vec![Balance { present: 0.0, absent: 0.0 }; self.balance.len()];
+        for (truth, weight) in self.values.iter().zip(weights) {
+            let Some(truth) = truth else { continue };
+            let mut present = truth.classes().iter().peekable();
+            for (class, total) in totals.iter_mut().enumerate() {
+                match present.next_if_eq(&&class) {
+                    Some(_) => total.present += weight,
+                    None => total.absent += weight,
+                }
+            }
+        }
+        let share = |all: f64, classes: f64, total: f64| match total > 0.0 {
+            true => all / (classes * total),
+            false => 1.0,
+        };
+        match self.kind {
+            Kind::SingleLabel => {
+                let occurring = totals.iter().filter(|total| total.present > 0.0).count() as f64;
+                let all = totals.iter().map(|total| total.present).sum();
+                let balance = |total: Balance| share(all, occurring, total.present);
+                let balance = |total| Balance { present: balance(total), absent: 1.0 };
+                totals.into_iter().map(balance).collect()
+            }
+            Kind::MultiLabel => {
+                let balance = |Balance { present, absent }| {
+                    let all = present + absent;
+                    let occurring = if present > 0.0 && absent > 0.0 { 2.0 } else { 1.0 };
+                    let share = |total| share(all, occurring, total);
+                    Balance { present: share(present), absent: share(absent) }
+                };
+                totals.into_iter().map(balance).collect()
+            }
+        }
+    }
+}
+
+/// Rows of a data set with what they are labelled with for one task.
 #[derive(Clone, Debug)]
 pub struct Labelled<'a> {
     embeddings: ArrayView2<'a, f32>,
     rows: Vec<usize>,
     /// One a row.
-    classes: Vec<usize>,
+    truths: Vec<Truth>,
     /// One a row.
     weights: Vec<f64>,
+    /// One a label.
+    balance: &'a [Balance],
 }
 
 impl Labelled<'_> {
@@ -209,7 +277,7 @@ impl Labelled<'_> {
         self.rows.len()
     }
 
-    /// Whether no row carries a label.
+    /// Whether no row is labelled.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -233,14 +301,19 @@ impl Labelled<'_> {
         sum / self.len().max(1) as f64
     }
 
-    /// The class of each row.
-    pub fn classes(&self) -> &[usize] {
-        &self.classes
+    /// What each row is labelled with.
+    pub fn truths(&self) -> &[Truth] {
+        &self.truths
     }
 
-    /// How much each row counts in a fit: its weight times that of its class.
+    /// How much each row counts in a fit: its weight, in a single-label task times that of its class.
     pub fn weights(&self) -> &[f64] {
         &self.weights
+    }
+
+    /// How much rows count for each label of a multi-label task, times their weight.
+    pub fn balance(&self) -> &[Balance] {
+        self.balance
     }
 
     /// Calls `visit` with the embeddings block by block: positions among these rows, and the
@@ -284,7 +357,8 @@ mod tests {
                 seen.extend(embeddings.column(1).iter().map(|&row| row as usize));
             });
             assert_eq!(seen, (0..2000).filter(|&row| carries(row)).collect::<Vec<_>>());
-            assert!(labelled.classes().iter().zip(&seen).all(|(class, row)| *class == row % 5));
+            let expected: Vec<Truth> = seen.iter().map(|row| Truth::Class(row % 5)).collect();
+            assert_eq!(labelled.truths(), expected);
         }
     }
 
@@ -305,6 +379,32 @@ mod tests {
     }
 
     #[test]
+    fn a_row_may_have_several_labels_or_none_or_say_nothing() {
+        let sets = vec![Some(vec![2, 0, 2]), None, Some(vec![])];
+        let data = numbered(3).with_multi_label_task("tags", 3, sets).unwrap();
+        assert_eq!((data.kind(0), data.classes(0)), (Kind::MultiLabel, 3));
+        let rows = data.labelled(0);
+        assert_eq!(rows.rows(), [0, 2]);
+        assert_eq!(rows.truths(), [Truth::Set([0, 2].into()), Truth::Set([].into())]);
+        let applies: Vec<bool> =
+            rows.truths()[0].labels(rows.balance()).map(|(applies, _)| applies).collect();
+        assert_eq!(applies, [true, false, true]);
+        assert_eq!(data.select(&[2, 1]).labelled(0).truths(), [Truth::Set([].into())]);
+    }
+
+    #[test]
+    fn each_label_of_a_set_is_balanced_against_its_absence() {
+        // Label 0 applies to a weight of 2 in 10, label 1 to all rows that are labelled, label 2 to none.
+        let sets = vec![Some(vec![0, 1]), Some(vec![1]), Some(vec![1]), None];
+        let data = numbered(4).with_weights(vec![2.0, 5.0, 3.0, 7.0]).unwrap();
+        let data = data.with_multi_label_task("tags", 3, sets).unwrap().balanced();
+        let rows = data.labelled(0);
+        assert_eq!(rows.weights(), [2.0, 5.0, 3.0], "rows count by their own weight");
+        let even = Balance { present: 1.0, absent: 1.0 };
+        assert_eq!(rows.balance(), [Balance { present: 2.5, absent: 0.625 }, even, even]);
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused_with_the_reason() {
         let reason = |found: Result<Dataset, DatasetError>| found.unwrap_err().to_string();
         assert_eq!(
@@ -318,6 +418,11 @@ mod tests {
         assert_eq!(
             reason(numbered(2).with_task("topic", 2, vec![None, Some(2)])),
             "row 1 has class 2 of task \"topic\", but it has 2 classes, counted from 0"
+        );
+        let sets = vec![None, Some(vec![0, 3])];
+        assert_eq!(
+            reason(numbered(2).with_multi_label_task("tags", 3, sets)),
+            "row 1 has class 3 of task \"tags\", but it has 3 classes, counted from 0"
         );
         assert_eq!(
             reason(numbered(2).with_weights(vec![1.0])),

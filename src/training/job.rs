@@ -1,25 +1,66 @@
 //! What a training job is asked to do and what it reports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::heads::Kind;
 use crate::training::dataset::SHARE;
 use crate::training::result::{JobResult, Promote};
 use crate::training::selection::Strength;
 use crate::training::solver::Solver;
 use crate::training::verdict::DEFAULT_MARGIN;
 
-/// A text with a label for one or more tasks.
+/// A text with what it is labelled with for one or more tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     pub text: String,
-    /// Task name to label.
-    pub labels: BTreeMap<String, String>,
+    /// Task name to label or labels.
+    pub labels: BTreeMap<String, Target>,
     /// How often the example counts in a fit: greater than 0. `None` stands for 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub weight: Option<f64>,
+}
+
+/// What an example says of a task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Target {
+    /// The one label, of a single-label task.
+    Label(String),
+    /// All labels that apply, of a multi-label task: none, where there is none here.
+    Labels(BTreeSet<String>),
+}
+
+impl Target {
+    /// The kind of task that it is for.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Target::Label(_) => Kind::SingleLabel,
+            Target::Labels(_) => Kind::MultiLabel,
+        }
+    }
+
+    /// The labels that it names, in order.
+    pub fn labels(&self) -> impl Iterator<Item = &String> {
+        let (one, several) = match self {
+            Target::Label(label) => (Some(label), None),
+            Target::Labels(labels) => (None, Some(labels)),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+}
+
+impl fmt::Display for Target {
+    /// Quoted, for messages.
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Target::Label(label) => write!(formatter, "{label:?}"),
+            Target::Labels(labels) => formatter.debug_list().entries(labels).finish(),
+        }
+    }
 }
 
 /// A validated training request, without its examples.
@@ -27,7 +68,7 @@ pub struct Example {
 pub struct JobSpec {
     /// The model whose embeddings the job trains on.
     pub model: String,
-    /// Every task that the examples carry labels for, frozen ones included.
+    /// Every task that the examples say anything of, frozen ones included.
     pub tasks: BTreeSet<String>,
     /// Tasks whose heads stay as they are; they are only evaluated.
     pub frozen: BTreeSet<String>,
@@ -71,7 +112,8 @@ fn default_margin() -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeight {
-    /// All classes alike, however many examples they have.
+    /// All classes alike, however many examples they have; in a multi-label task, for each label the
+    /// examples that have it and those that do not.
     Balanced,
 }
 
@@ -129,11 +171,12 @@ impl JobState {
 /// Scores of one task on one set of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Mean cross-entropy in nats.
+    /// Mean cross-entropy in nats; in a multi-label task, of the sum over labels.
     pub loss: f64,
-    /// Share of rows whose most probable label is the right one.
+    /// Share of rows whose most probable label is the right one; in a multi-label task, whose answers
+    /// are exactly their labels.
     pub accuracy: f64,
-    /// Rows that carry a label for the task.
+    /// Rows that are labelled for the task.
     pub rows: usize,
 }
 

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::heads::head::Head;
+use crate::heads::head::{Decision, Head};
 use crate::training::calibration::{expected_calibration_error, temperature};
 use crate::training::dataset::{Dataset, Labelled, Split};
 use crate::training::evaluation::{Evaluation, Evidence};
@@ -11,6 +11,7 @@ use crate::training::job::EpochReport;
 use crate::training::predictions::Predictions;
 use crate::training::selection::{CrossValidation, FEWEST_ROWS, Selection, Strength, fallback};
 use crate::training::solver::{FitError, Fitted, Part, Solver, check_parts, fit};
+use crate::training::thresholds::decide;
 
 /// How to learn.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +22,8 @@ pub struct Plan {
     /// Whether to fit a temperature to each head: to the predictions of the cross-validation that
     /// chooses `l2`; where it is given, to the held-out rows; without these, with L-BFGS, to the
     /// predictions of a cross-validation all the same. Where there are fewer than ten rows for that,
-    /// the head stays as it is.
+    /// the head stays as it is. The thresholds of a multi-label head are [chosen](decide) by the same
+    /// predictions; where there are such without a temperature, also then.
     pub calibrate: bool,
     /// Draws folds and mini-batches.
     pub seed: u64,
@@ -71,8 +73,8 @@ pub struct Learning {
 /// the data set's tasks. `held_out` has an entry a row. `on_step` may stop it at any step.
 ///
 /// For each task: the strength of the penalty is settled by cross-validation on the training rows; the
-/// head's twin is fit on these, its temperature found, the twin scored on the held-out rows; then the
-/// head is fit on all rows.
+/// head's twin is fit on these, its temperature and its thresholds found, the twin scored on the held-out
+/// rows; then the head is fit on all rows.
 ///
 /// # Errors
 /// As [`fit`].
@@ -109,8 +111,10 @@ pub fn learn(
             parts[task] = Part::Train { head, l2: *l2 };
             let on_epoch = &mut |_| on_step(Step::Refit);
             let mut refit = fit(&solver, &data, parts, plan.seed, on_epoch)?;
-            let temperature = learnt[task].evaluation.temperature;
-            learnt[task].head = calibrated(&refit.swap_remove(task).head, temperature);
+            let learnt = &mut learnt[task];
+            let decision = learnt.head.decision().clone();
+            let temperature = learnt.evaluation.temperature;
+            learnt.head = finished(&refit.swap_remove(task).head, temperature, decision);
         }
     }
     Ok(Learning { heads: learnt, held_out })
@@ -181,13 +185,19 @@ fn unseen(split: &Split, task: usize) -> Option<Labelled<'_>> {
 fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head) -> Learnt {
     let unseen = unseen(split, task).map(|rows| Predictions::of(head, &rows));
     let Settled { part, selection } = settled;
-    let temperature = match part {
-        Part::Train { .. } if plan.calibrate => match &selection {
-            Some(selection) => Some(selection.temperature),
-            None => unseen.as_ref().filter(|rows| rows.len() >= FEWEST_ROWS).and_then(temperature),
-        },
-        _ => None,
+    let trained = matches!(part, Part::Train { .. });
+    // Rows that tell how sure the head may be, and from when on to answer a label.
+    let telling = match &selection {
+        Some(selection) => Some(&selection.predictions),
+        None => unseen.as_ref().filter(|rows| trained && rows.len() >= FEWEST_ROWS),
     };
+    let temperature = match &selection {
+        _ if !plan.calibrate => None,
+        Some(selection) => Some(selection.temperature),
+        None => telling.and_then(temperature),
+    };
+    let calm = |rows: &Predictions| rows.clone().at_temperature(temperature.unwrap_or(1.0));
+    let decision = telling.map_or(head.decision().clone(), |rows| decide(&calm(rows)));
     let (table, out_of_fold) = match selection {
         Some(selection) => (selection.candidates, Some(selection.predictions)),
         None => (Vec::new(), None),
@@ -198,7 +208,7 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
         (None, None) => (Predictions::of(head, &split.train.labelled(task)), Evidence::Training),
     };
     let uncalibrated_error = temperature.map(|_| expected_calibration_error(&predictions));
-    let predictions = predictions.at_temperature(temperature.unwrap_or(1.0));
+    let predictions = calm(&predictions).decided(decision.clone());
     let scores = Evaluation::of(&predictions, head.labels(), on);
     let evaluation = Evaluation {
         uncalibrated_error,
@@ -210,7 +220,7 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
         cross_validation: if plan.l2 == Strength::Auto { table } else { Vec::new() },
         ..scores.expect("a fit has seen at least one row")
     };
-    let head = calibrated(head, temperature);
+    let head = finished(head, temperature, decision);
     let twin = split.validation.is_some().then(|| head.clone());
     Learnt { head, twin, evaluation }
 }
@@ -228,9 +238,11 @@ fn refit_from(solver: &Solver, start: &Head, twin: &Fitted) -> (Solver, Head) {
     }
 }
 
-fn calibrated(head: &Head, temperature: Option<f64>) -> Head {
-    let Some(temperature) = temperature else { return head.clone() };
-    head.at_temperature(temperature)
+/// A head that is as sure as it may be, and decides as it should.
+fn finished(head: &Head, temperature: Option<f64>, decision: Decision) -> Head {
+    temperature
+        .map_or_else(|| Ok(head.clone()), |temperature| head.at_temperature(temperature))
+        .and_then(|head| head.with_decision(decision))
         .expect("the weights of a fit and temperatures are bounded on both sides")
 }
 

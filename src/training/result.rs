@@ -34,7 +34,7 @@ pub struct RowCounts {
     pub distinct: usize,
     /// Examples of the job whose text was there already, in the job or among earlier examples.
     pub merged: usize,
-    /// Labels of earlier examples that the job replaced with others.
+    /// Labels of earlier examples that the job replaced with others: a multi-label task's count as one.
     pub corrected: usize,
 }
 

@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,13 +15,13 @@ use crate::causes::Causes;
 use crate::encoder::Encoder;
 use crate::heads::head::Head;
 use crate::heads::live::{LiveTask, Snapshot};
-use crate::heads::{HeadVersion, InitialSeed, NewLabels, Task};
+use crate::heads::{HeadVersion, InitialSeed, Kind, NewLabels, Task};
 use crate::metrics::{Metrics, TaskLabel};
 use crate::store::{Store, StoreError};
 use crate::training::background::compute;
 use crate::training::dataset::Dataset;
 use crate::training::evaluation::Evaluation;
-use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode};
+use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode, Target};
 use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
 use crate::training::progress::{Meter, Phase};
 use crate::training::result::{RowCounts, Seconds, TextCounts};
@@ -207,7 +207,8 @@ fn grown(task: &Task, rows: &Rows) -> Task {
     let mut grown = task.clone();
     if task.new_labels == NewLabels::Allow {
         let mut known: BTreeSet<&String> = task.labels.iter().collect();
-        let labels = rows.labels.iter().filter_map(|labels| labels.get(&task.name));
+        let targets = rows.labels.iter().filter_map(|labels| labels.get(&task.name));
+        let labels = targets.flat_map(Target::labels);
         grown.labels.extend(labels.filter(|&label| known.insert(label)).cloned());
     }
     grown
@@ -244,17 +245,37 @@ fn label(tasks: Vec<Task>, rows: &Rows, embeddings: Array2<f32>) -> Result<Datas
         .and_then(|dataset| dataset.with_weights(rows.weights.clone()))
         .map_err(|error| error.to_string())?;
     for task in tasks {
-        let class = |labels: &BTreeMap<String, String>| match labels.get(&task.name) {
-            None => Ok(None),
-            Some(label) => match task.labels.iter().position(|known| known == label) {
-                Some(class) => Ok(Some(class)),
-                None => Err(format!("task {:?} no longer has the label {label:?}", task.name)),
-            },
+        let classes: HashMap<&String, usize> =
+            task.labels.iter().enumerate().map(|(class, label)| (label, class)).collect();
+        let class = |label: &String| match classes.get(label) {
+            Some(&class) => Ok(class),
+            None => Err(format!("task {:?} no longer has the label {label:?}", task.name)),
         };
-        let classes = rows.labels.iter().map(class).collect::<Result<Vec<_>, _>>()?;
-        dataset = dataset
-            .with_task(&task.name, task.labels.len(), classes)
-            .map_err(|error| error.to_string())?;
+        let other_kind = || format!("task {:?} is {} by now", task.name, task.kind);
+        let targets = rows.labels.iter().map(|labels| labels.get(&task.name));
+        let labelled = match task.kind {
+            Kind::SingleLabel => {
+                let one = |target: Option<&Target>| match target {
+                    None => Ok(None),
+                    Some(Target::Label(label)) => class(label).map(Some),
+                    Some(Target::Labels(_)) => Err(other_kind()),
+                };
+                let values = targets.map(one).collect::<Result<_, _>>()?;
+                dataset.with_task(&task.name, classes.len(), values)
+            }
+            Kind::MultiLabel => {
+                let several = |target: Option<&Target>| match target {
+                    None => Ok(None),
+                    Some(Target::Labels(labels)) => {
+                        labels.iter().map(class).collect::<Result<_, _>>().map(Some)
+                    }
+                    Some(Target::Label(_)) => Err(other_kind()),
+                };
+                let values = targets.map(several).collect::<Result<_, _>>()?;
+                dataset.with_multi_label_task(&task.name, classes.len(), values)
+            }
+        };
+        dataset = labelled.map_err(|error| error.to_string())?;
     }
     Ok(dataset)
 }

@@ -1,16 +1,16 @@
 //! Choosing how strong the penalty is: stratified k-fold cross-validation.
 
+mod folds;
+
 use std::ops::ControlFlow;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::heads::head::Head;
 use crate::training::calibration::temperature;
 use crate::training::dataset::Dataset;
 use crate::training::predictions::Predictions;
+use crate::training::selection::folds::Folds;
 use crate::training::solver::Path;
 
 /// How strong the penalty of the weights is.
@@ -78,7 +78,7 @@ pub struct Candidate {
     pub l2: f64,
     /// Mean cross-entropy in nats of the rows that the heads were not fit on, at the best temperature.
     pub loss: f64,
-    /// Share of these rows whose most probable label is the right one.
+    /// Share of these rows that are answered rightly, with thresholds of 0.5 where there are any.
     pub accuracy: f64,
 }
 
@@ -104,20 +104,12 @@ const GRID: [f64; 7] = [10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
 /// What a task gets, times the same, that has too few rows for a choice.
 const FALLBACK: f64 = 0.1;
 
-/// Of as many rows as [`FEWER_FOLDS_FROM`] each fold says so much that three are enough.
-const FOLDS: usize = 5;
-const FOLDS_OF_MANY: usize = 3;
-const FEWER_FOLDS_FROM: usize = 5_000;
-
 /// Strengths in succession without a better loss after which weaker ones, which take longest, are not
 /// tried.
 const WORSE: usize = 2;
 
 /// With fewer rows to score on, chance decides.
 pub(super) const FEWEST_ROWS: usize = 10;
-
-/// Rows that take part at most: more would not change the choice, but the time that it takes.
-const MOST_ROWS: usize = 20_000;
 
 /// The strength for a task whose rows are too few for a choice.
 pub fn fallback(data: &Dataset, task: usize) -> f64 {
@@ -148,7 +140,7 @@ impl CrossValidation<'_> {
             Strength::Auto => GRID.map(|l2| l2 * scale).to_vec(),
             Strength::Given(l2) => vec![l2],
         };
-        let folds = Folds::stratified(rows.rows(), rows.classes(), self.seed);
+        let folds = Folds::of(&rows, self.seed);
         if folds.scored() < FEWEST_ROWS {
             return ControlFlow::Continue(None);
         }
@@ -183,16 +175,17 @@ impl CrossValidation<'_> {
 
     /// How the heads of the folds do on the rows that they were not fit on.
     fn score(&self, l2: f64, heads: &[Head], folds: &Folds) -> (Candidate, Selection) {
-        let mut predictions = Predictions::default();
-        for (fold, head) in heads.iter().enumerate() {
+        let of_fold = |(fold, head)| {
             let rows = self.data.labelled_among(self.task, folds.rows(fold));
-            predictions.append(Predictions::of(head, &rows));
-        }
+            Predictions::of(head, &rows)
+        };
+        let predictions = heads.iter().enumerate().map(of_fold).reduce(Predictions::joined);
+        let predictions = predictions.expect("there are at least three folds");
         let temperature = temperature(&predictions).unwrap_or(1.0);
         let (mut loss, mut right, mut total) = (0.0, 0.0, 0.0);
         for row in predictions.clone().at_temperature(temperature).rows() {
-            loss += row.weight * row.cross_entropy();
-            right += row.weight * f64::from(u8::from(row.answer() == row.class));
+            loss += row.weighted_cross_entropy();
+            right += row.weight * f64::from(u8::from(row.is_right()));
             total += row.weight;
         }
         let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
@@ -209,73 +202,16 @@ fn mean(heads: &[Head]) -> Head {
         bias += head.bias();
     }
     let share = 1.0 / heads.len() as f32;
-    Head::new(heads[0].labels().clone(), weights * share, bias * share)
+    heads[0]
+        .with_parameters(weights * share, bias * share)
         .expect("the mean of bounded weights is bounded")
-}
-
-/// Rows dealt out to folds.
-struct Folds {
-    folds: Vec<Vec<usize>>,
-    /// Rows of classes that have no other: always fit on, as nothing could be learnt without them.
-    single: Vec<usize>,
-}
-
-impl Folds {
-    /// Deals the rows of each class, shuffled, to one fold after another, going on with the next class
-    /// where the last one ended: the folds have as many rows to within one, of each class too. Of
-    /// very many rows only so many take part as keeps their number bounded.
-    fn stratified(rows: &[usize], classes: &[usize], seed: u64) -> Self {
-        let count = if rows.len() < FEWER_FOLDS_FROM { FOLDS } else { FOLDS_OF_MANY };
-        let piles = count * rows.len().div_ceil(MOST_ROWS).max(1);
-        let mut folds = vec![Vec::new(); piles];
-        let mut single = Vec::new();
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        order.sort_by_key(|&position| classes[position]);
-        let mut dealt = 0;
-        for class in order.chunk_by(|&left, &right| classes[left] == classes[right]) {
-            if let [only] = *class {
-                single.push(rows[only]);
-                continue;
-            }
-            for &position in class {
-                folds[dealt % piles].push(rows[position]);
-                dealt += 1;
-            }
-        }
-        folds.truncate(count);
-        // In the order of the data set: rows that lie side by side need not be copied.
-        folds.iter_mut().for_each(|fold| fold.sort_unstable());
-        Self { folds, single }
-    }
-
-    fn count(&self) -> usize {
-        self.folds.len()
-    }
-
-    fn scored(&self) -> usize {
-        self.folds.iter().map(Vec::len).sum()
-    }
-
-    /// The rows that are scored in a fold.
-    fn rows(&self, fold: usize) -> impl Iterator<Item = usize> {
-        self.folds[fold].iter().copied()
-    }
-
-    /// The rows that are fit on there, in order.
-    fn others(&self, fold: usize) -> Vec<usize> {
-        let others = self.folds.iter().enumerate().filter(|&(other, _)| other != fold);
-        let mut rows: Vec<usize> = others.flat_map(|(_, rows)| rows.iter().copied()).collect();
-        rows.extend_from_slice(&self.single);
-        rows.sort_unstable();
-        rows
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use ndarray::Array2;
-    use rand::RngExt;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
 
@@ -299,45 +235,6 @@ mod tests {
             ControlFlow::Continue(selection) => selection,
             ControlFlow::Break(()) => panic!("nobody stopped it"),
         }
-    }
-
-    #[test]
-    fn folds_share_the_rows_of_each_class() {
-        let rows: Vec<usize> = (100..231).collect();
-        let classes: Vec<usize> = (0..131).map(|row| if row == 7 { 3 } else { row % 3 }).collect();
-        let folds = Folds::stratified(&rows, &classes, 1);
-        assert_eq!(folds.single, [107]);
-        let mut seen: Vec<usize> = (0..FOLDS).flat_map(|fold| folds.rows(fold)).collect();
-        seen.extend(&folds.single);
-        seen.sort_unstable();
-        assert_eq!(seen, rows);
-        for class in 0..3 {
-            let of_class = |row: &usize| classes[row - 100] == class;
-            let counts = (0..FOLDS).map(|fold| folds.rows(fold).filter(of_class).count());
-            let counts: Vec<usize> = counts.collect();
-            let spread = counts.iter().max().unwrap() - counts.iter().min().unwrap();
-            assert!(spread <= 1, "class {class}: {counts:?}");
-        }
-        for fold in 0..FOLDS {
-            let mut all = folds.others(fold);
-            assert!(all.contains(&107));
-            all.extend(folds.rows(fold));
-            all.sort_unstable();
-            assert_eq!(all, rows);
-        }
-        assert_ne!(Folds::stratified(&rows, &classes, 2).folds, folds.folds);
-    }
-
-    #[test]
-    fn of_very_many_rows_only_so_many_take_part() {
-        let rows: Vec<usize> = (0..3 * MOST_ROWS).collect();
-        let classes: Vec<usize> =
-            rows.iter().map(|row| usize::from(row.is_multiple_of(10))).collect();
-        let folds = Folds::stratified(&rows, &classes, 1);
-        assert!(folds.scored().abs_diff(MOST_ROWS) <= FOLDS_OF_MANY, "{}", folds.scored());
-        let rare: usize =
-            folds.folds.iter().flatten().filter(|&&row| row.is_multiple_of(10)).count();
-        assert!(rare.abs_diff(MOST_ROWS / 10) <= FOLDS_OF_MANY, "{rare}");
     }
 
     #[test]

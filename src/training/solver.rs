@@ -2,12 +2,13 @@
 
 mod adam;
 mod early_stopping;
+mod exp;
 mod lbfgs;
 mod line_search;
+mod loss;
 mod objective;
 mod path;
 mod preconditioner;
-mod softmax;
 
 use std::ops::ControlFlow;
 
@@ -20,8 +21,9 @@ pub use self::path::Path;
 use self::adam::Adam;
 use self::early_stopping::EarlyStopping;
 use self::lbfgs::Lbfgs;
+use crate::heads::Kind;
 use crate::heads::head::Head;
-use crate::training::dataset::{Dataset, Split};
+use crate::training::dataset::{Dataset, Split, Truth};
 use crate::training::evaluation::evaluate;
 use crate::training::job::{EpochReport, Scores, TaskReport};
 
@@ -29,10 +31,12 @@ use crate::training::job::{EpochReport, Scores, TaskReport};
 ///
 /// Both make the same objective small: for each task, its mean cross-entropy in nats plus
 /// `l2 / (2 · rows)` times the squared norm of its weights (not of its bias), where `rows` counts
-/// the training rows that carry a label for the task. Times `rows`, that is the sum of the
+/// the training rows that are labelled for the task. Times `rows`, that is the sum of the
 /// cross-entropies plus `l2 / 2` times the squared norm, so `l2` is the inverse of scikit-learn's
 /// `C` for a multinomial `LogisticRegression`. (Its special form for two classes penalises half
-/// as much: there `C` is 2 / `l2`.) Rows that have weights count by these, in both terms.
+/// as much: there `C` is 2 / `l2`.) The cross-entropy of a multi-label row is summed over labels,
+/// each of which is learnt as by scikit-learn's `OneVsRestClassifier(LogisticRegression(C))` with
+/// `C` = 1 / `l2`. Rows that have weights count by these, in both terms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Solver {
@@ -64,7 +68,8 @@ pub struct InvalidSetting {
 /// A task's part in a fit.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    /// The fit starts from this head. `l2` is the strength of the penalty, as in [`Solver`].
+    /// The fit starts from this head. `l2` is the strength of the penalty, as in [`Solver`]. Thresholds
+    /// are 0.5 from the start on: others say nothing of other weights.
     Train { head: Head, l2: f64 },
     /// The head stays as it is, bit for bit, and is only evaluated.
     Freeze(Head),
@@ -96,6 +101,8 @@ pub enum FitError {
         expected_labels: usize,
         expected_width: usize,
     },
+    #[error("the head of task {task:?} is {head}, but the examples are {examples}")]
+    Kind { task: String, head: Kind, examples: Kind },
     #[error("task {0:?} has no example to train on")]
     NoExamples(String),
     #[error(
@@ -219,12 +226,15 @@ pub fn check_parts(data: &Dataset, parts: &[Part]) -> Result<(), FitError> {
         let (Part::Train { head, .. } | Part::Freeze(head)) = part;
         check_shape(name, head, data, task)?;
         let rows = data.labelled(task);
-        let Some(&class) = rows.classes().first() else {
+        let Some(first) = rows.truths().first() else {
             return Err(FitError::NoExamples(name.to_owned()));
         };
         let Part::Train { l2, .. } = part else { continue };
         check_l2(*l2)?;
-        if rows.classes().iter().all(|&other| other == class) {
+        // A label of a multi-label task that always or never applies is learnt as such.
+        if let Truth::Class(class) = *first
+            && rows.truths().iter().all(|other| other == first)
+        {
             let label = head.labels()[class].clone();
             return Err(FitError::SingleClass { task: name.into(), label, rows: rows.len() });
         }
@@ -271,7 +281,7 @@ impl<'a> Participant<'a> {
     ) -> Result<Self, FitError> {
         let name = data.train.tasks().nth(task).expect("there is a part for each task");
         let (head, l2) = match part {
-            Part::Train { head, l2 } => (head, Some(l2)),
+            Part::Train { head, l2 } => (head.undecided(), Some(l2)),
             Part::Freeze(head) => (head, None),
         };
         let rows = data.train.labelled(task);
@@ -329,6 +339,10 @@ impl<'a> Participant<'a> {
 }
 
 fn check_shape(name: &str, head: &Head, data: &Dataset, task: usize) -> Result<(), FitError> {
+    if head.kind() != data.kind(task) {
+        let (head, examples) = (head.kind(), data.kind(task));
+        return Err(FitError::Kind { task: name.into(), head, examples });
+    }
     let (labels, width) = (head.labels().len(), head.width());
     let (expected_labels, expected_width) = (data.classes(task), data.width());
     if (labels, width) == (expected_labels, expected_width) {
@@ -351,7 +365,7 @@ fn rounded(parameters: &Array1<f64>, like: &Head) -> Option<Head> {
     let weights = Array2::from_shape_simple_fn(like.weights().raw_dim(), || {
         values.next().expect("as many parameters as weights")
     });
-    Head::new(like.labels().clone(), weights, values.collect()).ok()
+    like.with_parameters(weights, values.collect()).ok()
 }
 
 fn report(epoch: u32, participants: &[Participant]) -> EpochReport {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
-use crate::training::predictions::Predictions;
+use crate::training::predictions::{Predictions, Row};
 
 /// With fewer held-out rows, one of them weighs 5 points of accuracy and more: no verdict.
 pub const FEWEST_ROWS: usize = 20;
@@ -46,22 +46,25 @@ impl Verdict {
     }
 }
 
-/// Scores both heads on `rows`, which neither may have been fit on. A champion that the challenger has
-/// further labels than is wrong on the rows of these.
+/// Scores both heads on `rows`, which neither may have been fit on, by the share of rows that are answered
+/// with their label, or with exactly their labels, each head by its own thresholds. A champion that the
+/// challenger has further labels than is wrong on the rows of these.
 ///
 /// # Panics
 /// If a head's width is not that of the rows' embeddings.
 pub fn judge(challenger: &Head, champion: Option<&Head>, rows: &Labelled, margin: f64) -> Verdict {
-    // A champion for other labels cannot be scored on these rows.
-    let Some(champion) = champion.filter(|it| challenger.labels().starts_with(it.labels())) else {
+    // A champion for other labels, or another kind of task, cannot be scored on these rows.
+    let comparable = |champion: &&Head| {
+        champion.kind() == challenger.kind() && challenger.labels().starts_with(champion.labels())
+    };
+    let Some(champion) = champion.filter(comparable) else {
         return Verdict::Unopposed;
     };
     let count = rows.len();
     if count < FEWEST_ROWS {
         return Verdict::TooFewRows { rows: count };
     }
-    let right =
-        |head| Predictions::of(head, rows).rows().filter(|it| it.answer() == it.class).count();
+    let right = |head| Predictions::of(head, rows).rows().filter(Row::is_right).count();
     let (new, live) = (right(challenger), right(champion));
     let share = |right| right as f64 / count as f64;
     let accuracies =
@@ -79,6 +82,7 @@ mod tests {
     use ndarray::{Array2, arr1, arr2};
 
     use super::*;
+    use crate::heads::head::{Decision, logit};
     use crate::training::dataset::Dataset;
 
     /// Answers 1 where the embedding's one component is above `threshold`, else 0.
@@ -146,5 +150,55 @@ mod tests {
         // The champion is right on 10 to 89, the challenger on 21 to 89.
         let accuracies = Accuracies { challenger: 0.69, champion: 0.8, margin: 0.1, rows: 100 };
         assert_eq!(verdict, Verdict::Worse(accuracies));
+    }
+
+    /// Rows 0, 1, 2, … to which the first label always applies, and the second from 50 on.
+    fn sets() -> Dataset {
+        let embeddings = Array2::from_shape_fn((100, 1), |(row, _)| row as f32);
+        let values =
+            (0..100).map(|row| Some(if row < 50 { vec![0] } else { vec![0, 1] })).collect();
+        Dataset::new(embeddings).unwrap().with_multi_label_task("t", 2, values).unwrap()
+    }
+
+    /// Answers the first label always, and the second from about the row `from` on.
+    fn of_sets(from: f32, threshold: f32) -> Head {
+        let labels = ["all", "late"].map(str::to_owned).to_vec();
+        let bias = logit(threshold) as f32 - from;
+        let head = Head::new(labels, arr2(&[[0.0], [1.0]]), arr1(&[1.0, bias])).unwrap();
+        let thresholds = arr1(&[0.5, threshold]);
+        head.with_decision(Decision::Sigmoid { thresholds }).unwrap()
+    }
+
+    #[test]
+    fn sets_are_right_when_they_are_exactly_right_by_each_heads_own_thresholds() {
+        let data = sets();
+        let judged = |challenger: &Head, champion: &Head| {
+            judge(challenger, Some(champion), &data.labelled(0), 0.05)
+        };
+        let verdict = judged(&of_sets(43.5, 0.2), &of_sets(49.5, 0.9));
+        // Six rows are answered with a label too many.
+        let accuracies = Accuracies { challenger: 0.94, champion: 1.0, margin: 0.05, rows: 100 };
+        assert_eq!(verdict, Verdict::Worse(accuracies));
+        assert!(judged(&of_sets(54.5, 0.9), &of_sets(49.5, 0.2)).allows());
+    }
+
+    #[test]
+    fn a_head_of_the_other_kind_is_no_champion() {
+        let data = sets();
+        let softmax = Head::seeded(of_sets(0.5, 0.5).labels().clone(), 1, 1).unwrap();
+        let verdict = judge(&of_sets(90.5, 0.5), Some(&softmax), &data.labelled(0), 0.0);
+        assert_eq!(verdict, Verdict::Unopposed);
+    }
+
+    #[test]
+    fn a_champion_is_wrong_on_sets_with_labels_that_it_does_not_know() {
+        let data = sets();
+        let labels = vec!["all".to_owned()];
+        let champion = Head::new(labels, arr2(&[[0.0]]), arr1(&[1.0])).unwrap();
+        let thresholds = arr1(&[0.5]);
+        let champion = champion.with_decision(Decision::Sigmoid { thresholds }).unwrap();
+        let verdict = judge(&of_sets(49.5, 0.5), Some(&champion), &data.labelled(0), 0.0);
+        let accuracies = Accuracies { challenger: 1.0, champion: 0.5, margin: 0.0, rows: 100 };
+        assert_eq!(verdict, Verdict::NotWorse(accuracies));
     }
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
+use toml::toml;
 
 use crate::server::{Server, examples};
 use crate::site::Site;
@@ -72,6 +73,39 @@ fn every_text_is_classified_in_its_order() {
         let line: Value = serde_json::from_str(line).unwrap();
         assert_eq!((&line["text"], &line["results"]), (&json!(text), result));
     }
+    server.stop();
+}
+
+#[test]
+fn all_labels_that_apply_stand_in_one_column_and_their_scores_in_the_next() {
+    let site = Site::with(toml! {
+        [tasks.tags]
+        labels = ["art", "trade", "new"]
+        multi_label = true
+    });
+    let server = site.start();
+    let sets =
+        [("film", vec!["art"]), ("stock market", vec!["trade"]), ("the idea", vec!["new", "art"])];
+    let examples: Vec<Value> =
+        sets.iter().map(|(text, tags)| json!({"text": text, "labels": {"tags": tags}})).collect();
+    let job = server.train(&json!({"examples": examples}));
+    assert_eq!(server.finished(&job)["state"], "succeeded");
+    fs::write(site.path().join("texts.txt"), "film\nstock market\n").unwrap();
+    let ask = |threshold: &str| {
+        let arguments = ["classify", "--tasks", "tags", "--threshold", threshold];
+        piped(&site, &server, &arguments, "texts.txt")
+    };
+    let all = server.post("/classify", &json!({"inputs": ["film", "stock market"]})).body;
+    for (line, (text, answer)) in lines(&ask("0"))
+        .iter()
+        .zip(["film", "stock market"].into_iter().zip(all["results"].as_array().unwrap()))
+    {
+        let scores = answer["tags"]["scores"].as_array().unwrap().iter();
+        let (labels, scores): (Vec<&str>, Vec<String>) =
+            scores.map(|it| (it["label"].as_str().unwrap(), it["score"].to_string())).unzip();
+        assert_eq!(*line, format!("{}\t{}\t{text}", labels.join("|"), scores.join("|")));
+    }
+    assert_eq!(lines(&ask("1")), ["\t\tfilm", "\t\tstock market"], "none applies");
     server.stop();
 }
 

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use toml::toml;
 
 use crate::process::{Ended, Process, Signal};
 use crate::server::Server;
@@ -70,6 +71,38 @@ fn a_file_is_trained_on_and_the_result_told() {
     assert_eq!(ended.status.code(), Some(0), "{told}");
     assert!(told.contains("1 rows were skipped") && told.contains("line 3: "), "{told}");
     assert!(table.lines().nth(1).unwrap().starts_with("sentiment"), "{table}");
+    server.stop();
+}
+
+#[test]
+fn sets_of_labels_are_trained_on_and_judged_by_their_f1() {
+    let site = Site::with(toml! {
+        [tasks.tags]
+        labels = ["billing", "outage", "urgent"]
+        multi_label = true
+    });
+    let server = site.start();
+    let rows = "text,tags\nmarket price,billing | urgent\na dull computer,outage\na film,|\n\
+        stock,billing\nold story,\n";
+    fs::write(site.path().join("rows.csv"), rows).unwrap();
+    let ended = train(&site, &server, &["--task", "tags", "--on-bad-row", "skip", "rows.csv"]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    let [header, tags] = &ended.stdout[..] else { panic!("{ended:#?}") };
+    let columns: Vec<&str> = header.split_whitespace().collect();
+    let expected = ["task", "accuracy", "micro-F1", "macro-F1", "rows", "version", "state"];
+    assert_eq!(columns, expected);
+    let row: Vec<&str> = tags.split_whitespace().collect();
+    let ["tags", accuracy, micro_f1, macro_f1, "4", "training", "1", "live"] = row[..] else {
+        panic!("{tags}")
+    };
+    for score in [accuracy, micro_f1, macro_f1] {
+        assert!((0.0..=1.0).contains(&score.parse::<f64>().unwrap()), "{tags}");
+    }
+    let kept = server.get("/examples?task=tags").body;
+    let kept: Vec<&Value> =
+        kept["examples"].as_array().unwrap().iter().map(|it| &it["labels"]["tags"]).collect();
+    let sets = [json!(["billing", "urgent"]), json!(["outage"]), json!([]), json!(["billing"])];
+    assert_eq!(kept, sets.iter().collect::<Vec<_>>());
     server.stop();
 }
 

@@ -93,7 +93,7 @@ pub fn slow_to_tokenize() -> TempDir {
 /// A task of the default model, as the configuration declares it.
 pub fn task(labels: &[&str]) -> TaskConfig {
     let labels = labels.iter().map(|&label| label.to_owned()).collect();
-    TaskConfig { model: None, labels, threshold: None, new_labels: None }
+    TaskConfig { model: None, labels, multi_label: None, threshold: None, new_labels: None }
 }
 
 /// The seed's five sentences with both labels.

@@ -16,6 +16,7 @@ mod limits;
 mod memory;
 mod metrics;
 mod models;
+mod multi_label;
 mod new_labels;
 mod refusals;
 mod tasks;

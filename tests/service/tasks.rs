@@ -12,8 +12,8 @@ async fn the_configured_tasks_are_there_from_the_start() {
     assert_eq!(status, StatusCode::OK);
     let head = |task: &str, labels: &[&str]| {
         json!({
-            "task": task, "model": "model", "labels": labels, "new_labels": "refuse",
-            "version": 0, "trained": false, "examples": 0,
+            "task": task, "model": "model", "labels": labels, "multi_label": false,
+            "new_labels": "refuse", "version": 0, "trained": false, "examples": 0,
         })
     };
     let topic = head("topic", &["Finance", "Entertainment", "Technology"]);

@@ -2,35 +2,55 @@
 
 use serde_json::Value;
 
-const COLUMNS: [&str; 6] = ["task", "accuracy", "macro-F1", "rows", "version", "state"];
+/// Shares, by the names that they have in the table and in the record.
+const SHARES: [(&str, &str); 3] =
+    [("accuracy", "accuracy"), ("micro-F1", MICRO_F1), ("macro-F1", "macro_f1")];
+
+/// Of multi-label tasks alone: where a text has exactly one label, it is the accuracy.
+const MICRO_F1: &str = "micro_f1";
 
 /// One row a task: how good the version is that the job made, on what that was seen, its number, and
 /// what became of it.
 pub fn report(job: &Value) -> String {
     let tasks = job["spec"]["tasks"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let mut rows = vec![COLUMNS.map(str::to_owned)];
-    for task in tasks {
-        let (scores, on) = scores(job, task);
+    let scored: Vec<(&str, &Value, String)> = tasks
+        .map(|task| {
+            let (scores, on) = scores(job, task);
+            (task, scores, on)
+        })
+        .collect();
+    let multi_label = scored.iter().any(|(_, scores, _)| scores[MICRO_F1].is_f64());
+    let shares: Vec<_> = SHARES.into_iter().filter(|it| it.1 != MICRO_F1 || multi_label).collect();
+
+    let mut header = vec!["task"];
+    header.extend(shares.iter().map(|(title, _)| title));
+    header.extend(["rows", "version", "state"]);
+    let mut table = vec![header.into_iter().map(str::to_owned).collect()];
+    for (task, scores, on) in scored {
         let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let share = |name: &str| or_dash(scores[name].as_f64().map(|share| format!("{share:.4}")));
         let (version, state) = outcome(job, task);
-        rows.push([
-            task.to_owned(),
-            share("accuracy"),
-            share("macro_f1"),
+        let mut row = vec![task.to_owned()];
+        row.extend(shares.iter().map(|(_, name)| share(name)));
+        row.extend([
             or_dash(scores["rows"].as_u64().map(|rows| format!("{rows} {on}"))),
             or_dash(version.map(|version| version.to_string())),
             state.to_owned(),
         ]);
+        table.push(row);
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; COLUMNS.len()] =
-        std::array::from_fn(|column| width(column).unwrap_or_default());
-    let line = |row: &[String; COLUMNS.len()]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+    aligned(&table)
+}
+
+fn aligned(table: &[Vec<String>]) -> String {
+    let columns = table.first().map_or(0, Vec::len);
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|it| width(it).unwrap_or_default()).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
-    rows.iter().map(line).collect()
+    table.iter().map(line).collect()
 }
 
 /// The evaluation of a task, or for want of one its scores after the last epoch; and on which rows.
@@ -90,6 +110,27 @@ mod tests {
              sentiment  1.0000    -         5 training            -        frozen\n\
              tone       0.9321    0.9000    100 cross validation  3        live\n\
              topic      0.9321    0.9000    100 held out          12       live\n"
+        );
+    }
+
+    #[test]
+    fn a_multi_label_task_is_shown_by_its_micro_f1_too() {
+        let evaluation = json!({
+            "on": "held_out", "accuracy": 0.8, "micro_f1": 0.9123, "macro_f1": 0.85, "rows": 50,
+        });
+        let job = json!({
+            "state": "succeeded", "spec": {"tasks": ["tags", "topic"], "frozen": []},
+            "published": {"tags": 2, "topic": 1}, "epochs": [],
+            "result": {"tasks": {
+                "tags": {"evaluation": evaluation},
+                "topic": {"evaluation": {"on": "held_out", "accuracy": 0.5, "macro_f1": 0.25, "rows": 9}},
+            }},
+        });
+        assert_eq!(
+            report(&job),
+            "task   accuracy  micro-F1  macro-F1  rows         version  state\n\
+             tags   0.8000    0.9123    0.8500    50 held out  2        live\n\
+             topic  0.5000    -         0.2500    9 held out   1        live\n"
         );
     }
 

@@ -155,6 +155,14 @@ fn with_a_task_is_specific() {
             "tasks.t.labels: 1 labels are too few: a task has at least 2",
         ),
         (
+            "[tasks.t]\nlabels = []\nmulti_label = true",
+            "tasks.t.labels: 0 labels are too few: a task has at least 1",
+        ),
+        (
+            "[tasks.t]\nlabels = [\"a\"]\nmulti_label = \"yes\"",
+            "tasks.t.multi_label: found \"yes\", allowed: true or false",
+        ),
+        (
             "[tasks.t]\nlabels = [\"a\", \"b\", \"a\"]",
             "tasks.t.labels: labels[2] repeats labels[0] (\"a\"): the labels of a task differ",
         ),

@@ -46,6 +46,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("tasks.sentiment.labels", "['-', '+', '1']", "['-', '+', '1']"),
     ("tasks.topic.labels", "[\"a\", \"b\"]", "[\"a\", \"b\"]"),
     ("tasks.topic.model", "bert", "\"bert\""),
+    ("tasks.topic.multi_label", "false", "false"),
     ("tasks.topic.new_labels", "refuse", "\"refuse\""),
     ("tasks.topic.threshold", "0.75", "0.75"),
     ("training.lease", "1m", "\"1m\""),

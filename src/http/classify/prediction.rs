@@ -3,11 +3,19 @@
 use serde::Serialize;
 
 use crate::heads::HeadVersion;
-use crate::heads::head::Head;
+use crate::heads::head::{Decision, Head};
 
 /// One task's answer for one input.
 #[derive(Debug, Serialize)]
-pub struct Prediction {
+#[serde(untagged)]
+pub enum Prediction {
+    SingleLabel(SingleLabel),
+    MultiLabel(MultiLabel),
+}
+
+/// The answer of a task of which a text has exactly one label.
+#[derive(Debug, Serialize)]
+pub struct SingleLabel {
     /// The most probable label; `null` where its probability is below the threshold.
     label: Option<String>,
     /// The probability of the most probable label.
@@ -19,10 +27,31 @@ pub struct Prediction {
     trained: bool,
 }
 
+/// The answer of a task of which a text has any number of labels.
+#[derive(Debug, Serialize)]
+pub struct MultiLabel {
+    /// Those whose probability reaches their threshold, most probable first.
+    labels: Vec<String>,
+    /// Most probable first.
+    scores: Vec<DecidedScore>,
+    /// As [`SingleLabel::version`].
+    version: i64,
+    trained: bool,
+}
+
 #[derive(Debug, Serialize)]
 pub struct LabelScore {
     label: String,
     score: f32,
+}
+
+/// A label that is decided by itself.
+#[derive(Debug, Serialize)]
+pub struct DecidedScore {
+    label: String,
+    score: f32,
+    /// The least score at which the label applies.
+    threshold: f32,
 }
 
 /// Who answers.
@@ -35,8 +64,9 @@ pub struct Answering<'a> {
 /// What a client wants of an answer.
 #[derive(Clone, Copy)]
 pub struct Terms {
-    top_k: usize,
-    threshold: f32,
+    pub top_k: usize,
+    /// In place of the head's own.
+    threshold: Option<f32>,
 }
 
 impl<'a> From<&'a HeadVersion> for Answering<'a> {
@@ -46,31 +76,60 @@ impl<'a> From<&'a HeadVersion> for Answering<'a> {
 }
 
 impl Terms {
-    /// By default all labels and no threshold.
+    /// By default all labels, and the head's own thresholds, if it has such.
     pub fn new(top_k: Option<usize>, threshold: Option<f32>) -> Terms {
-        Terms { top_k: top_k.unwrap_or(usize::MAX), threshold: threshold.unwrap_or(0.0) }
+        Terms { top_k: top_k.unwrap_or(usize::MAX), threshold }
+    }
+
+    /// Labels in one answer of a head, at most.
+    pub fn most_labels(&self, head: &Head) -> usize {
+        match head.decision() {
+            Decision::Softmax => head.labels().len().min(self.top_k),
+            // All may apply.
+            Decision::Sigmoid { .. } => head.labels().len(),
+        }
     }
 }
 
 impl Prediction {
     pub fn of(answering: Answering, embedding: &[f32], terms: &Terms) -> Prediction {
-        let labels = answering.head.labels().iter();
-        let mut scores: Vec<LabelScore> = labels
-            .zip(answering.head.probabilities(embedding))
-            .map(|(label, score)| LabelScore { label: label.clone(), score })
-            .collect();
+        let Answering { head, version } = answering;
+        let trained = version > 0;
+        let label = |class: usize| head.labels()[class].clone();
+        let mut ranked: Vec<(usize, f32)> =
+            head.probabilities(embedding).into_iter().enumerate().collect();
         // Stable: of equally probable labels the first answers, as in evaluation.
-        scores.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let best = &scores[0];
-        Prediction {
-            label: (best.score >= terms.threshold).then(|| best.label.clone()),
-            score: best.score,
-            version: answering.version,
-            trained: answering.version > 0,
-            scores: {
-                scores.truncate(terms.top_k);
-                scores
-            },
+        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let best = ranked.iter().take(terms.top_k);
+        match head.decision() {
+            Decision::Softmax => {
+                let (class, score) = ranked[0];
+                let sure = terms.threshold.is_none_or(|threshold| score >= threshold);
+                Prediction::SingleLabel(SingleLabel {
+                    label: sure.then(|| label(class)),
+                    score,
+                    scores: best
+                        .map(|&(class, score)| LabelScore { label: label(class), score })
+                        .collect(),
+                    version,
+                    trained,
+                })
+            }
+            Decision::Sigmoid { thresholds } => {
+                let threshold = |class: usize| terms.threshold.unwrap_or(thresholds[class]);
+                let applies = |&&(class, score): &&(usize, f32)| score >= threshold(class);
+                let decided = |&(class, score): &(usize, f32)| DecidedScore {
+                    label: label(class),
+                    score,
+                    threshold: threshold(class),
+                };
+                Prediction::MultiLabel(MultiLabel {
+                    labels: ranked.iter().filter(applies).map(|&(class, _)| label(class)).collect(),
+                    scores: best.map(decided).collect(),
+                    version,
+                    trained,
+                })
+            }
         }
     }
 }

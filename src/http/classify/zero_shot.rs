@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, Deadline, EmbedOptions};
+use crate::heads::Kind;
 use crate::heads::task::check_labels;
 use crate::heads::zero_shot::{DEFAULT_TEMPLATE, Template, head};
 use crate::http::AppState;
 use crate::http::classify::prediction::{Answering, Prediction, Terms};
-use crate::http::classify::{ClassifyRequest, ClassifyResponse, check_scores};
+use crate::http::classify::{ClassifyRequest, ClassifyResponse, check_size};
 use crate::http::error::Problem;
 
 /// Stands where others have the name of a task, none of which has a space in it.
@@ -20,12 +21,13 @@ pub async fn classify(
     request: ClassifyRequest,
 ) -> Result<axum::Json<ClassifyResponse>, Problem> {
     let labels = request.labels.unwrap_or_default();
-    check_labels(&labels, &state.config.limits.task_limits())?;
+    check_labels(&labels, Kind::SingleLabel, &state.config.limits.task_limits())?;
     let template = request.template.unwrap_or_else(|| DEFAULT_TEMPLATE.to_owned());
     let template = Template::new(template)
         .map_err(|error| Problem::invalid("invalid_template", error.to_string()).at("template"))?;
     let (texts, class) = request.inputs.check(&state.config)?;
-    check_scores(texts.len(), std::iter::once(labels.len()), request.top_k)?;
+    let terms = Terms::new(request.top_k, request.threshold);
+    check_size(texts.len(), std::iter::once(labels.len().min(terms.top_k)))?;
     let encoder = state.encoder(request.model.as_deref())?;
     let model = encoder.info().name.clone();
     let options = |class: Class| EmbedOptions {
@@ -49,7 +51,6 @@ pub async fn classify(
     .await?;
     let head = head(labels, &about).map_err(|cause| Problem::internal(&cause))?;
     let answering = Answering { head: &head, version: 0 };
-    let terms = Terms::new(request.top_k, request.threshold);
     let results = embeddings.rows().map(|embedding| {
         BTreeMap::from([(NAME.to_owned(), Prediction::of(answering, embedding, &terms))])
     });

@@ -84,11 +84,12 @@ pub async fn import(
     let task = task_of(&state, &name)?;
     let encoder = state.encoder(Some(&task.model))?;
     let width = encoder.info().dimensions;
-    let tensors = task.labels.len() * (width + 1) * size_of::<f32>();
+    // Beside its weights, a label has a bias and, in a multi-label task, a threshold.
+    let tensors = task.labels.len() * (width + 2) * size_of::<f32>();
     let body = read(request, tensors + HEADER_BYTES).await?;
     let fingerprint = encoder.info().fingerprint.clone();
     check_encoder(&body, parameters.encoder, &fingerprint, &task)?;
-    let head = Head::import(&body, task.labels.clone(), width)?;
+    let head = Head::import(&body, task.labels.clone(), task.kind, width)?;
     let version = NewVersion {
         task,
         encoder: fingerprint,

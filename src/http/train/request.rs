@@ -8,7 +8,7 @@ use crate::heads::live::Snapshot;
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::train::rows::{Checked, OnBadRow, RawExample, Rows, Rules};
-use crate::training::job::{ClassWeight, Example, JobSpec, Mode};
+use crate::training::job::{ClassWeight, Example, JobSpec, Mode, Target};
 use crate::training::result::Promote;
 use crate::training::selection::Strength;
 use crate::training::solver::{InvalidSetting, Solver, check_l2};
@@ -216,7 +216,7 @@ impl TrainRequest {
     }
 }
 
-/// A head cannot learn from a single class. With earlier examples the job itself finds out.
+/// A head cannot learn from examples that all say the same. With earlier examples the job itself finds out.
 async fn check_classes(
     examples: &[Example],
     spec: &JobSpec,
@@ -227,11 +227,15 @@ async fn check_classes(
         Mode::Replace => BTreeMap::new(),
     };
     for task in spec.tasks.difference(&spec.frozen).filter(|&task| !kept.contains_key(task)) {
-        let labels: BTreeSet<&String> =
+        let targets: BTreeSet<&Target> =
             examples.iter().filter_map(|example| example.labels.get(task)).collect();
-        if let (1, Some(only)) = (labels.len(), labels.first()) {
+        if let (1, Some(only)) = (targets.len(), targets.first()) {
+            let needed = match only {
+                Target::Label(_) => "2 different labels",
+                Target::Labels(_) => "one label that applies to some of them and not to others",
+            };
             let detail = format!(
-                "all examples of task {task:?} have the label {only:?}; a head needs at least 2 different labels"
+                "all examples of task {task:?} are labelled {only}; a head needs at least {needed}"
             );
             return Err(Problem::invalid("single_class", detail).at("examples"));
         }

@@ -1,7 +1,9 @@
 //! Examples on their way from a request to a job: each is checked as it comes, so that a long upload
 //! is never held as text.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod labels;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::RangeInclusive;
@@ -9,10 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::heads::live::{LiveTask, Snapshot};
-use crate::heads::task::{TaskLimits, check_labels};
-use crate::heads::{NewLabels, Task};
+use crate::heads::live::Snapshot;
+use crate::heads::task::TaskLimits;
 use crate::http::error::Problem;
+use crate::http::one_or_many::OneOrMany;
 use crate::training::job::Example;
 
 /// Bytes that an example takes beside its text: measured with one short label, rounded up.
@@ -20,9 +22,6 @@ const EXAMPLE_BYTES: usize = 640;
 
 /// Skipped rows that an answer lists.
 const MOST_LISTED: usize = 100;
-
-/// Labels that a refusal names: it may be made for each of a million rows.
-const MOST_NAMED: usize = 20;
 
 /// What examples may weigh, so that the sum over a job can neither overflow nor vanish.
 const WEIGHTS: RangeInclusive<f64> = 1e-6..=1e6;
@@ -36,11 +35,11 @@ const MOST_REASON: usize = 300;
 #[serde(deny_unknown_fields)]
 pub struct RawExample {
     pub text: String,
-    /// Task to label.
+    /// Task to label, or to all the labels that apply.
     #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// The label for the one task that the request names.
-    pub label: Option<String>,
+    pub labels: BTreeMap<String, OneOrMany>,
+    /// The same for the one task that the request names.
+    pub label: Option<OneOrMany>,
     /// How often the example counts; 1 by default.
     pub weight: Option<f64>,
 }
@@ -88,6 +87,8 @@ pub struct Rows {
     /// The texts themselves stand in the examples only.
     labelled: HashMap<u64, usize>,
     hasher: RandomState,
+    /// The labels that each task has or gets from these examples, once one was looked for.
+    known: HashMap<String, HashSet<String>>,
 }
 
 /// Examples that a job can be made of.
@@ -132,8 +133,14 @@ impl Rows {
             new_labels: BTreeMap::new(),
             skipped: Skipped::default(),
         };
-        let (labelled, hasher) = (HashMap::new(), RandomState::new());
-        Ok(Rows { rules, checked, places: Vec::new(), labelled, hasher })
+        Ok(Rows {
+            rules,
+            checked,
+            places: Vec::new(),
+            labelled: HashMap::new(),
+            hasher: RandomState::new(),
+            known: HashMap::new(),
+        })
     }
 
     /// Bytes that the examples take beside their texts.
@@ -204,87 +211,26 @@ impl Rows {
             let detail = format!("a weight is {weight}; allowed: {WEIGHTS_ALLOWED}");
             return Err(Problem::invalid("invalid_weight", detail).at(place.of("weight")));
         }
-        let labels = self.rules.labels(place, raw.labels, raw.label)?;
+        let said = self.rules.counting(place, raw.labels, raw.label)?;
+        let (labels, model) = self.targets(place, said)?;
         let example = Example { text: raw.text, labels, weight: raw.weight };
-        let model = self.check_labels(place, &example.labels)?;
         self.check_conflicts(place, &example)?;
-        // Only now: a row that is skipped adds neither a task nor a model.
+        // Only now: a row that is skipped adds neither a task nor a label nor a model.
         self.checked.model = model;
-        for (task, label) in &example.labels {
+        for (task, target) in &example.labels {
             if !self.checked.tasks.contains(task) {
                 self.checked.tasks.insert(task.clone());
             }
-            if !self.is_known(task, label) {
-                self.checked.new_labels.entry(task.clone()).or_default().push(label.clone());
-            }
+            target.labels().for_each(|label| self.bring(task, label));
         }
         Ok(example)
     }
 
-    /// The one model that the labels' tasks and those of earlier examples are on.
-    fn check_labels(
-        &self,
-        place: Place,
-        labels: &BTreeMap<String, String>,
-    ) -> Result<String, Problem> {
-        if labels.is_empty() {
-            let detail = "an example has no label; allowed: a label for at least one task";
-            return Err(Problem::invalid("no_labels", detail).at(place.of("labels")));
-        }
-        let mut on = self.checked.tasks.first().map(|first| (first.as_str(), &*self.checked.model));
-        for (task, label) in labels {
-            let position = || place.of(&format!("labels.{task}"));
-            let Some(live) = self.rules.heads.get(task) else {
-                return Err(self.rules.unknown_task(task).at(position()));
-            };
-            if !self.is_known(task, label) {
-                self.check_new_label(&live.task, label).map_err(|it| it.at(position()))?;
-            }
-            let (first, model) = *on.get_or_insert((task, &live.task.model));
-            if model != live.task.model {
-                let detail = format!(
-                    "task {task:?} is on model {:?} and task {first:?} on {model:?}; a job trains on one model",
-                    live.task.model
-                );
-                return Err(Problem::invalid("mixed_models", detail).at(position()));
-            }
-        }
-        let (_, model) = on.expect("there is a label");
-        Ok(model.to_owned())
-    }
-
-    /// Whether the task has the label, or gets it from an earlier example.
-    fn is_known(&self, task: &str, label: &String) -> bool {
-        let has = |live: &Arc<LiveTask>| live.task.labels.contains(label);
-        self.rules.heads.get(task).is_some_and(has)
-            || self.checked.new_labels.get(task).is_some_and(|new| new.contains(label))
-    }
-
-    fn check_new_label(&self, task: &Task, label: &str) -> Result<(), Problem> {
-        if task.new_labels == NewLabels::Refuse {
-            let detail = format!(
-                "task {:?} has no label {label:?}; its labels: {}",
-                task.name,
-                listed(&task.labels)
-            );
-            return Err(Problem::invalid("unknown_label", detail));
-        }
-        if label.contains('\0') {
-            let detail = "a label holds a NUL character, which no database stores";
-            return Err(Problem::invalid("nul_character", detail));
-        }
-        let new = self.checked.new_labels.get(&task.name).into_iter().flatten();
-        let mut labels: Vec<String> = task.labels.iter().chain(new).cloned().collect();
-        labels.push(label.to_owned());
-        let checked = check_labels(&labels, &self.rules.limits);
-        checked.map_err(|error| Problem::invalid("invalid_label", error.to_string()))
-    }
-
-    /// Exact repetitions are harmless and merged; a text with two labels for one task is a mistake
-    /// that only its author can mend.
+    /// Exact repetitions are harmless and merged; a text of which two things are said for one task is
+    /// a mistake that only its author can mend.
     fn check_conflicts(&mut self, place: Place, example: &Example) -> Result<(), Problem> {
         let mut new = Vec::with_capacity(example.labels.len());
-        for (task, label) in &example.labels {
+        for (task, target) in &example.labels {
             let index = match self.first_with(&example.text, task) {
                 Ok(index) => index,
                 Err(free) => {
@@ -293,10 +239,10 @@ impl Rows {
                 }
             };
             let other = &self.checked.examples[index].labels[task];
-            if other != label {
+            if other != target {
                 let first = self.places[index];
                 let detail = format!(
-                    "the same text has the label {other:?} for task {task:?} in {first} and {label:?} here"
+                    "the same text is labelled {other} for task {task:?} in {first} and {target} here"
                 );
                 let position = place.of(&format!("labels.{task}"));
                 return Err(Problem::invalid("conflicting_labels", detail).at(position));
@@ -319,42 +265,6 @@ impl Rows {
             key = key.wrapping_add(1);
         }
         Err(key)
-    }
-}
-
-impl Rules {
-    /// An example's labels, as far as they count.
-    fn labels(
-        &self,
-        place: Place,
-        mut labels: BTreeMap<String, String>,
-        label: Option<String>,
-    ) -> Result<BTreeMap<String, String>, Problem> {
-        if let Some(label) = label {
-            let [task] = &self.tasks[..] else {
-                let detail = "a label says of no task what it is; write labels with their tasks, or name one task for all with `task`";
-                return Err(Problem::invalid("label_without_task", detail).at(place.of("label")));
-            };
-            labels.entry(task.clone()).or_insert(label);
-        }
-        if !self.tasks.is_empty() {
-            labels.retain(|task, _| self.tasks.contains(task));
-        }
-        Ok(labels)
-    }
-
-    pub fn unknown_task(&self, task: &str) -> Problem {
-        let known: Vec<&str> = self.heads.keys().map(String::as_str).collect();
-        let detail = format!("there is no task {task:?}; tasks: {}", known.join(", "));
-        Problem::invalid("unknown_task", detail)
-    }
-}
-
-fn listed(labels: &[String]) -> String {
-    let named = labels[..labels.len().min(MOST_NAMED)].join(", ");
-    match labels.len().checked_sub(MOST_NAMED) {
-        None | Some(0) => named,
-        Some(others) => format!("{named} and {others} others"),
     }
 }
 

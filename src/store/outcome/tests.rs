@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::heads::{Kind, Task};
 use crate::store::fixtures::*;
 use crate::store::{NewVersion, Outcome, Store, StoreError};
 use crate::training::job::{EpochReport, JobState, Scores, TaskReport};
@@ -116,6 +117,18 @@ async fn labels_that_a_task_no_longer_has_are_not_remembered() {
     assert!(matches!(refused, Err(StoreError::TaskChanged { task }) if task == "topic"));
     let refused = store.delete_task("topic").await;
     assert!(matches!(refused, Err(StoreError::TaskInTraining { job: by, .. }) if by == job.id));
+    assert_eq!(store.example_counts().await.unwrap(), BTreeMap::new());
+}
+
+#[tokio::test]
+async fn what_a_task_of_another_kind_was_taught_is_not_remembered() {
+    let (_folder, store) = store_with_tasks().await;
+    let job = start(&store, &spec(), &[example("a", &[("topic", "Finance")])]).await;
+    store.put_task(&Task { kind: Kind::MultiLabel, ..topic() }).await.unwrap();
+    for versions in [vec![], vec![new_version(topic(), b"w")]] {
+        let refused = finish(&store, &job.id, versions).await;
+        assert!(matches!(refused, Err(StoreError::TaskChanged { task }) if task == "topic"));
+    }
     assert_eq!(store.example_counts().await.unwrap(), BTreeMap::new());
 }
 

@@ -1,6 +1,6 @@
 //! Holding out rows to score on.
 
-use super::{Dataset, DatasetError};
+use super::{Column, Dataset, DatasetError, Truth};
 use crate::training::text_hash::TextHash;
 
 /// Rows to fit on and rows to score on.
@@ -22,7 +22,8 @@ impl Dataset {
     /// Which rows to hold out: about `share` of them, in `[0, 1)`. Of each combination of labels,
     /// those whose texts have the lowest hashes, so that a row that is held out stays so when others
     /// come and go, but for a few at the edge. Every combination gives its share to within one row,
-    /// and every label that occurs keeps at least one row to train on.
+    /// and every label that occurs keeps at least one row to train on, as does, in a multi-label task,
+    /// its absence.
     ///
     /// Without a share, a tenth is held out if that is at least 50 rows, else none.
     ///
@@ -76,29 +77,50 @@ impl Dataset {
         held_out
     }
 
-    /// A class without a training row could not be learnt: it gets its first row back.
+    /// A class without a training row could not be learnt, nor a label that applies to all of them: each
+    /// gets its first row back.
     fn return_last_of_each_class(&self, held_out: &mut [bool]) {
-        for column in &self.columns {
-            let mut trained = vec![false; column.classes];
-            for (value, held_out) in column.values.iter().zip(&*held_out) {
-                if let (Some(class), false) = (*value, held_out) {
-                    trained[class] = true;
-                }
-            }
-            for (value, held_out) in column.values.iter().zip(&mut *held_out) {
-                if let Some(class) = *value
-                    && !trained[class]
+        for Column { values, balance, .. } in &self.columns {
+            let mut train = Counts { rows: 0, applied: vec![0; balance.len()] };
+            let rows = values.iter().zip(&*held_out).filter(|&(_, held_out)| !held_out);
+            rows.flat_map(|(truth, _)| truth).for_each(|truth| train.add(truth));
+            for (truth, held_out) in values.iter().zip(&mut *held_out) {
+                if let Some(truth) = truth
+                    && *held_out
+                    && train.teaches_nothing_of(truth)
                 {
-                    trained[class] = true;
                     *held_out = false;
+                    train.add(truth);
                 }
             }
         }
     }
 
-    /// The classes of one row, task by task.
-    fn labels(&self, row: usize) -> impl Iterator<Item = Option<usize>> {
-        self.columns.iter().map(move |column| column.values[row])
+    /// What one row is labelled with, task by task.
+    fn labels(&self, row: usize) -> impl Iterator<Item = Option<&Truth>> {
+        self.columns.iter().map(move |column| column.values[row].as_ref())
+    }
+}
+
+/// How many rows there are, and to how many of them each label applies.
+struct Counts {
+    rows: usize,
+    applied: Vec<usize>,
+}
+
+impl Counts {
+    fn add(&mut self, truth: &Truth) {
+        self.rows += 1;
+        truth.classes().iter().for_each(|&class| self.applied[class] += 1);
+    }
+
+    /// Whether there is a label that applies to `truth` and no row, or to all rows but not to `truth`.
+    fn teaches_nothing_of(&self, truth: &Truth) -> bool {
+        let mut classes = truth.classes().iter().peekable();
+        self.applied.iter().enumerate().any(|(class, &applied)| {
+            let applies = classes.next_if_eq(&&class).is_some();
+            applied == if applies { 0 } else { self.rows }
+        })
     }
 }
 
@@ -109,10 +131,12 @@ mod tests {
     use super::*;
 
     /// Embeddings that tell their row, so that rows can be found again after the split.
+    fn numbered(rows: usize) -> Dataset {
+        Dataset::new(Array2::from_shape_fn((rows, 1), |(row, _)| row as f32)).unwrap()
+    }
+
     fn data(columns: &[(&str, usize, Vec<Option<usize>>)]) -> Dataset {
-        let rows = columns[0].2.len();
-        let embeddings = Array2::from_shape_fn((rows, 1), |(row, _)| row as f32);
-        columns.iter().fold(Dataset::new(embeddings).unwrap(), |data, (task, classes, values)| {
+        columns.iter().fold(numbered(columns[0].2.len()), |data, (task, classes, values)| {
             data.with_task(*task, *classes, values.clone()).unwrap()
         })
     }
@@ -122,7 +146,7 @@ mod tests {
     }
 
     fn count(data: &Dataset, task: usize, class: usize) -> usize {
-        data.labelled(task).classes().iter().filter(|&&found| found == class).count()
+        data.labelled(task).truths().iter().filter(|truth| truth.classes().contains(&class)).count()
     }
 
     fn texts(rows: usize) -> Vec<TextHash> {
@@ -157,8 +181,8 @@ mod tests {
         assert_eq!(all, (0..97).collect::<Vec<_>>());
         for side in [&split.train, validation] {
             for (position, row) in rows(side).into_iter().enumerate() {
-                let labels: Vec<_> = side.labels(position).collect();
-                assert_eq!(labels, [topic[row], mood[row]]);
+                let labels: Vec<_> = side.labels(position).map(|it| it.cloned()).collect();
+                assert_eq!(labels, [topic[row], mood[row]].map(|it| it.map(Truth::Class)));
             }
         }
     }
@@ -186,6 +210,32 @@ mod tests {
                 assert!(count(&split.train, task, class) > 0, "{task} {class}");
             }
         }
+    }
+
+    #[test]
+    fn every_label_keeps_a_training_row_that_it_applies_to_and_one_that_it_does_not() {
+        // Label 0 applies to all rows but one, label 1 to one, label 2 to none and label 3 to all.
+        let sets = (0..40).map(|row| {
+            let labels = [row != 5, row == 9, false, true].into_iter().enumerate();
+            Some(labels.filter_map(|(label, applies)| applies.then_some(label)).collect())
+        });
+        let data = numbered(40).with_multi_label_task("tags", 4, sets.collect()).unwrap();
+        for share in [0.1, 0.5, 0.95] {
+            let held_out = data.choose_held_out(Some(share), &texts(40)).unwrap();
+            assert!(!held_out[5] && !held_out[9], "{share}");
+            let train = data.split(&held_out).train;
+            assert!(train.rows() > count(&train, 0, 0) && count(&train, 0, 1) == 1, "{share}");
+        }
+    }
+
+    #[test]
+    fn each_combination_of_labels_gives_its_share() {
+        let sets = [vec![], vec![0], vec![0, 1], vec![1]];
+        let values = (0..400).map(|row| Some(sets[row % 4].clone())).collect();
+        let data = numbered(400).with_multi_label_task("tags", 2, values).unwrap();
+        let held_out = data.choose_held_out(Some(0.1), &texts(400)).unwrap();
+        let of = |set: usize| (0..400).filter(|row| row % 4 == set && held_out[*row]).count();
+        assert_eq!([of(0), of(1), of(2), of(3)], [10; 4]);
     }
 
     #[test]

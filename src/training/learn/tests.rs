@@ -8,7 +8,8 @@ use super::*;
 
 const WIDTH: usize = 16;
 
-/// Rows of three classes in turn, a little apart in noise, and of two coarser ones.
+/// Rows of three classes in turn, a little apart in noise, of two coarser ones, and with tags: one on one
+/// of the classes, one on two, one on all and one on none.
 fn data(rows: usize) -> Dataset {
     let mut generator = ChaCha8Rng::seed_from_u64(11);
     let embeddings = Array2::from_shape_fn((rows, WIDTH), |(row, column)| {
@@ -18,7 +19,9 @@ fn data(rows: usize) -> Dataset {
     let fine = (0..rows).map(|row| Some(row % 3)).collect();
     let coarse = (0..rows).map(|row| Some(usize::from(row % 3 == 0))).collect();
     let data = Dataset::new(embeddings).unwrap().with_task("fine", 3, fine).unwrap();
-    data.with_task("coarse", 2, coarse).unwrap()
+    let data = data.with_task("coarse", 2, coarse).unwrap();
+    let tags = (0..rows).map(|row| Some([vec![2], vec![1, 2], vec![0, 1, 2]][row % 3].clone()));
+    data.with_multi_label_task("tags", 4, tags.collect()).unwrap()
 }
 
 fn every_fifth(rows: usize) -> Vec<bool> {
@@ -28,7 +31,9 @@ fn every_fifth(rows: usize) -> Vec<bool> {
 fn heads(data: &Dataset) -> Vec<Head> {
     let head = |task| {
         let labels: Vec<String> = (0..data.classes(task)).map(|class| class.to_string()).collect();
-        Head::seeded(labels, data.width(), task as u64).unwrap()
+        let decision = Decision::undecided(data.kind(task), labels.len());
+        let head = Head::seeded(labels, data.width(), task as u64).unwrap();
+        head.with_decision(decision).unwrap()
     };
     (0..data.tasks().len()).map(head).collect()
 }
@@ -79,7 +84,7 @@ fn the_twin_is_scored_on_the_held_out_rows() {
         let expected = Evaluation::of(&predictions, twin.labels(), Evidence::HeldOut).unwrap();
         let found = learnt.evaluation;
         assert_eq!((found.on, found.rows), (Evidence::HeldOut, 24));
-        assert_eq!(found.confusion, expected.confusion);
+        assert_eq!((found.confusion, found.labels), (expected.confusion, expected.labels));
         // Dividing logits and dividing weights round differently.
         assert!((found.loss - expected.loss).abs() < 1e-5);
         assert!((found.calibration_error - expected.calibration_error).abs() < 1e-5);
@@ -181,18 +186,24 @@ fn adam_is_calibrated_on_the_held_out_rows_when_asked() {
 #[test]
 fn a_frozen_head_stays_bit_equal_and_is_still_scored() {
     let data = data(120);
-    let [fine, coarse] = heads(&data).try_into().unwrap();
-    let starts = vec![Start::Train(fine.clone()), Start::Freeze(coarse.clone())];
+    let [fine, coarse, tags] = heads(&data).try_into().unwrap();
+    let thresholds = vec![0.45, 0.5, 0.55, 0.6];
+    let tags = tags.with_decision(Decision::Sigmoid { thresholds: thresholds.into() }).unwrap();
+    let freeze = |head: &Head| Start::Freeze(head.clone());
+    let starts = vec![Start::Train(fine.clone()), freeze(&coarse), freeze(&tags)];
     let go_on = &mut |_| ControlFlow::Continue(());
     let learning = learn(&defaults(), data.clone(), &every_fifth(120), starts, go_on).unwrap();
     let (learnt, held_out) = (learning.heads, learning.held_out.unwrap());
     assert_eq!(held_out, data.split(&every_fifth(120)).validation.unwrap());
     assert_ne!(learnt[0].head, fine);
-    assert_eq!(learnt[1].head, coarse);
-    assert_eq!(learnt[1].twin, Some(coarse));
-    let evaluation = &learnt[1].evaluation;
-    assert_eq!((evaluation.on, evaluation.rows), (Evidence::HeldOut, 24));
-    assert_eq!((evaluation.temperature, evaluation.l2), (None, None));
+    for (learnt, head) in learnt[1..].iter().zip([coarse, tags]) {
+        assert_eq!(learnt.head, head);
+        assert_eq!(learnt.twin, Some(head));
+        let evaluation = &learnt.evaluation;
+        assert_eq!((evaluation.on, evaluation.rows), (Evidence::HeldOut, 24));
+        assert_eq!((evaluation.temperature, evaluation.l2), (None, None));
+    }
+    assert_eq!(learnt[2].evaluation.labels[3].decided.unwrap().threshold, 0.6);
 }
 
 #[test]
@@ -233,6 +244,65 @@ fn balanced_classes_find_more_of_a_rare_one() {
     let recall = |data: &Dataset| {
         run(&defaults(), data, &[false; 200]).remove(0).evaluation.labels[1].recall
     };
+    let (plain, balanced) = (recall(&data), recall(&data.clone().balanced()));
+    assert!(balanced >= plain + 0.3, "{plain} {balanced}");
+}
+
+/// Rows with a rare tag, which is hard to tell, a common one and one without any signal.
+fn tagged(rows: usize, seed: u64) -> Dataset {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    let has = |row: usize| [row.is_multiple_of(10), row.is_multiple_of(3), row % 7 < 2];
+    let embeddings = Array2::from_shape_fn((rows, 4), |(row, column)| {
+        let signal = if column < 2 && has(row)[column] { [0.8, 1.2][column] } else { 0.0 };
+        2.0 * generator.random::<f32>() - 1.0 + signal
+    });
+    let set = |row| (0..3).filter(|&tag| has(row)[tag]).collect();
+    let sets = (0..rows).map(|row| Some(set(row))).collect();
+    Dataset::new(embeddings).unwrap().with_multi_label_task("tags", 3, sets).unwrap()
+}
+
+fn thresholds(head: &Head) -> Vec<f32> {
+    head.decision().thresholds().unwrap().to_vec()
+}
+
+#[test]
+fn thresholds_find_rare_labels_on_rows_that_nobody_has_seen() {
+    let data = tagged(600, 1);
+    let unseen = tagged(6000, 2);
+    for calibrate in [true, false] {
+        let plan = Plan { calibrate, ..defaults() };
+        let learnt = run(&plan, &data, &[false; 600]).remove(0);
+        let f1 = |head: &Head| {
+            let predictions = Predictions::of(head, &unseen.labelled(0));
+            Evaluation::of(&predictions, head.labels(), Evidence::HeldOut).unwrap().macro_f1
+        };
+        let (chosen, even) = (f1(&learnt.head), f1(&learnt.head.clone().undecided()));
+        assert!(chosen > even + 0.1, "{chosen} {even}");
+        assert!(thresholds(&learnt.head)[0] < 0.4, "{:?}", thresholds(&learnt.head));
+        let told = learnt.evaluation.labels.iter().map(|label| label.decided.unwrap().threshold);
+        assert_eq!(told.collect::<Vec<_>>(), thresholds(&learnt.head));
+        assert_eq!(learnt.evaluation.temperature.is_some(), calibrate);
+    }
+}
+
+#[test]
+fn thresholds_are_chosen_by_held_out_rows_where_there_is_no_cross_validation() {
+    let data = tagged(600, 1);
+    let plan = adam(None);
+    let alone = run(&plan, &data, &[false; 600]).remove(0);
+    assert_eq!(thresholds(&alone.head), [0.5; 3], "only rows that it was fit on");
+    let held_out: Vec<bool> = (0..600).map(|row| row % 600 >= 300).collect();
+    let learnt = run(&plan, &data, &held_out).remove(0);
+    assert_ne!(thresholds(&learnt.head), [0.5; 3]);
+    assert_eq!(learnt.twin.unwrap().decision(), learnt.head.decision());
+}
+
+#[test]
+fn balanced_labels_find_more_of_a_rare_one() {
+    let data = tagged(600, 1);
+    let plan = adam(None);
+    let recall =
+        |data: &Dataset| run(&plan, data, &[false; 600]).remove(0).evaluation.labels[0].recall;
     let (plain, balanced) = (recall(&data), recall(&data.clone().balanced()));
     assert!(balanced >= plain + 0.3, "{plain} {balanced}");
 }

@@ -10,7 +10,7 @@ use super::{Run, RunError, failed};
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, EmbedOptions};
 use crate::store::StoredExample;
-use crate::training::job::{Example, Job, Mode};
+use crate::training::job::{Example, Job, Mode, Target};
 use crate::training::result::{RowCounts, TextCounts};
 use crate::training::text_hash::TextHash;
 
@@ -23,14 +23,14 @@ const CHUNK: usize = 256;
 pub(super) struct Rows {
     /// What each text is known by.
     pub hashes: Vec<TextHash>,
-    /// Task to label, one a text.
-    pub labels: Vec<BTreeMap<String, String>>,
+    /// Task to what is said for it, one a text.
+    pub labels: Vec<BTreeMap<String, Target>>,
     /// One a text; see [`Example::weight`].
     pub weights: Vec<f64>,
     /// `None` where the store keeps no texts.
     texts: Vec<Option<String>>,
     positions: HashMap<TextHash, usize>,
-    /// Examples whose text was there already, and labels that another took the place of.
+    /// Examples whose text was there already, and what was said for a task and is no more.
     merged: usize,
     corrected: usize,
 }
@@ -50,16 +50,16 @@ impl Rows {
         RowCounts { distinct: self.hashes.len(), merged, corrected }
     }
 
-    /// Adds what is known of a text. A later label for the same task replaces the former, and a
+    /// Adds what is known of a text. What is said later for the same task replaces the former, and a
     /// later weight.
     fn add(&mut self, example: StoredExample) {
         let weight = example.weight.unwrap_or(1.0);
         match self.positions.get(&example.hash) {
             Some(&position) => {
                 self.merged += 1;
-                for (task, label) in example.labels {
-                    let former = self.labels[position].insert(task, label.clone());
-                    self.corrected += usize::from(former.is_some_and(|former| former != label));
+                for (task, target) in example.labels {
+                    let former = self.labels[position].insert(task, target.clone());
+                    self.corrected += usize::from(former.is_some_and(|former| former != target));
                 }
                 self.weights[position] = weight;
                 let known = &mut self.texts[position];

@@ -8,6 +8,7 @@ use super::Fitter;
 use super::line_search::{Point, strong_wolfe};
 use super::objective::{Objective, flatten};
 use super::preconditioner::Preconditioner;
+use crate::heads::Kind;
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
 use crate::training::job::Scores;
@@ -68,7 +69,10 @@ impl<'a> Lbfgs<'a> {
         let total: f64 = rows.weights().iter().sum();
         let mean_weight = total / rows.len() as f64;
         let objective = Objective::new(rows, head.labels().len(), l2 / total, mean_weight);
-        let parameters = centred(head);
+        let parameters = match head.kind() {
+            Kind::SingleLabel => centred(head),
+            Kind::MultiLabel => flatten(head),
+        };
         let start = objective.logits(&parameters);
         let logits = start.mapv(f64::from);
         let residuals = objective.residuals(start);
@@ -171,7 +175,7 @@ impl<'a> Lbfgs<'a> {
     }
 }
 
-/// A head's parameters with the classes' mean taken off. No probability changes, and the minimum lies
+/// A softmax head's parameters with the classes' mean taken off. No probability changes, and the minimum lies
 /// there: what all classes have in common costs a penalty and gains nothing. It is the flattest
 /// direction of all; a fit that starts without it never has to go there.
 fn centred(head: &Head) -> Array1<f64> {

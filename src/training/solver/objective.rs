@@ -1,16 +1,17 @@
-//! What the solvers make small: the mean cross-entropy of a linear softmax classifier plus its
-//! L2 penalty, a convex function of the parameters.
+//! What the solvers make small: the mean cross-entropy of a linear classifier plus its L2 penalty, a
+//! convex function of the parameters.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
 
-use super::softmax::exp;
+use super::loss::residual;
 use crate::heads::head::Head;
-use crate::training::dataset::Labelled;
+use crate::training::dataset::{Labelled, Truth};
 use crate::training::job::Scores;
 
 /// (Σ weighted cross-entropies) / (Σ weights of rows) + `penalty` / 2 · ‖weights‖², in nats. The bias
-/// is not penalised.
+/// is not penalised. A row's [loss](super::loss) is by its kind of task: the rest is the same for
+/// all.
 ///
 /// Parameters are one flat vector: the weights, classes × width, row-major, then the bias.
 /// Matrix products run in single precision, everything else in double.
@@ -70,7 +71,7 @@ impl<'a> Objective<'a> {
     }
 
     /// Where the rows stand at `logits + step · along`, without the penalty. `residuals` takes the
-    /// softmax there less 1 at each row's class, times its weight.
+    /// slope of each row's loss in its logits there.
     pub(super) fn cross_entropy_along(
         &self,
         logits: &Array2<f64>,
@@ -81,13 +82,14 @@ impl<'a> Objective<'a> {
         let (mut value, mut slope, mut loss, mut correct) = (0.0, 0.0, 0.0, 0);
         let mut moved = vec![0.0; self.classes];
         let rows = logits.outer_iter().zip(along.outer_iter()).zip(residuals.outer_iter_mut());
-        for (((logits, along), mut residuals), (class, weight)) in rows.zip(self.targets()) {
+        let balance = self.rows.balance();
+        for (((logits, along), mut residuals), (truth, weight)) in rows.zip(self.targets()) {
             let steps = logits.iter().zip(along).map(|(z, &a)| z + step * f64::from(a));
             moved.iter_mut().zip(steps).for_each(|(value, moved)| *value = moved);
-            let (cross_entropy, right) = residual(&mut moved, class, weight);
-            loss += cross_entropy;
-            value += weight * cross_entropy;
-            correct += usize::from(right);
+            let row = residual(&mut moved, truth, weight, balance);
+            loss += row.unweighted;
+            value += row.value;
+            correct += usize::from(row.right);
             slope += moved.iter().zip(along).map(|(r, &a)| r * f64::from(a)).sum::<f64>();
             residuals.iter_mut().zip(&moved).for_each(|(single, &r)| *single = r as f32);
         }
@@ -100,12 +102,12 @@ impl<'a> Objective<'a> {
         }
     }
 
-    /// Turns logits into residuals: the softmax less 1 at each row's class, times its weight.
+    /// Turns logits into residuals: the slope of each row's loss in them.
     pub(super) fn residuals(&self, mut logits: Array2<f32>) -> Array2<f32> {
         let mut scratch = vec![0.0; self.classes];
-        for (mut row, (class, weight)) in logits.outer_iter_mut().zip(self.targets()) {
+        for (mut row, (truth, weight)) in logits.outer_iter_mut().zip(self.targets()) {
             scratch.iter_mut().zip(&row).for_each(|(value, &logit)| *value = f64::from(logit));
-            residual(&mut scratch, class, weight);
+            residual(&mut scratch, truth, weight, self.rows.balance());
             row.iter_mut().zip(&scratch).for_each(|(single, &r)| *single = r as f32);
         }
         logits
@@ -150,9 +152,9 @@ impl<'a> Objective<'a> {
         }
     }
 
-    /// The class and the weight of each row.
-    fn targets(&self) -> impl Iterator<Item = (usize, f64)> {
-        self.rows.classes().iter().copied().zip(self.rows.weights().iter().copied())
+    /// What each row is labelled with, and its weight.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (&Truth, f64)> {
+        self.rows.truths().iter().zip(self.rows.weights().iter().copied())
     }
 
     fn weight_count(&self) -> usize {
@@ -180,19 +182,6 @@ pub(super) fn flatten(head: &Head) -> Array1<f64> {
     head.weights().iter().chain(head.bias()).map(|&value| f64::from(value)).collect()
 }
 
-/// Turns one row's logits into its residuals, times `weight`, and gives its cross-entropy and whether
-/// the first of its greatest logits is that of its class.
-fn residual(row: &mut [f64], class: usize, weight: f64) -> (f64, bool) {
-    let greatest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let own = row[class] - greatest;
-    let right = own == 0.0 && row[..class].iter().all(|&logit| logit < greatest);
-    row.iter_mut().for_each(|value| *value = exp(*value - greatest));
-    let sum: f64 = row.iter().sum();
-    row.iter_mut().for_each(|value| *value *= weight / sum);
-    row[class] -= weight;
-    (sum.ln() - own, right)
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::{Array1, Array2};
@@ -202,20 +191,32 @@ mod tests {
 
     const CLASSES: usize = 3;
     const WIDTH: usize = 4;
-    const MEAN_WEIGHT: f64 = 1.0;
+    const ROWS: usize = 1300;
 
     /// Deterministic values in ±1 without any pattern that matters.
     fn values(count: usize, phase: f64) -> impl Iterator<Item = f64> {
         (0..count).map(move |index| (1.7 * index as f64 + phase).sin())
     }
 
-    /// 1,300 rows: more than two blocks; every seventh carries no label, so that rows are gathered.
-    fn data() -> Dataset {
-        let rows = 1300;
-        let embeddings = values(rows * WIDTH, 0.0).map(|value| value as f32).collect();
-        let embeddings = Array2::from_shape_vec((rows, WIDTH), embeddings).unwrap();
-        let classes = (0..rows).map(|row| (row % 7 != 0).then_some(row * row % CLASSES)).collect();
-        Dataset::new(embeddings).unwrap().with_task("task", CLASSES, classes).unwrap()
+    /// 1,300 rows: more than two blocks; every seventh is not labelled, so that rows are gathered.
+    fn unlabelled() -> Dataset {
+        let embeddings = values(ROWS * WIDTH, 0.0).map(|value| value as f32).collect();
+        Dataset::new(Array2::from_shape_vec((ROWS, WIDTH), embeddings).unwrap()).unwrap()
+    }
+
+    fn single_label() -> Dataset {
+        let classes = (0..ROWS).map(|row| (row % 7 != 0).then_some(row * row % CLASSES)).collect();
+        unlabelled().with_task("task", CLASSES, classes).unwrap()
+    }
+
+    /// From no label to all of them a row, weighted and balanced.
+    fn multi_label() -> Dataset {
+        let set =
+            |row: usize| (0..CLASSES).filter(|class| (row * row / 3).is_multiple_of(class + 2)).collect();
+        let sets = (0..ROWS).map(|row| (row % 7 != 0).then(|| set(row))).collect();
+        let weights = (0..ROWS).map(|row| 1.0 + (row % 3) as f64).collect();
+        let data = unlabelled().with_weights(weights).unwrap();
+        data.with_multi_label_task("task", CLASSES, sets).unwrap().balanced()
     }
 
     /// The definition, in double precision, row by row.
@@ -223,18 +224,39 @@ mod tests {
         let rows = data.labelled(0);
         let mut loss = 0.0;
         rows.for_each_block(|positions, embeddings| {
-            for (embedding, &class) in embeddings.outer_iter().zip(&rows.classes()[positions]) {
+            for (embedding, position) in embeddings.outer_iter().zip(positions) {
                 let logit = |class: usize| {
                     let weights = parameters.iter().skip(class * WIDTH);
                     let products = weights.zip(embedding).map(|(w, &x)| w * f64::from(x));
                     products.sum::<f64>() + parameters[CLASSES * WIDTH + class]
                 };
-                let sum: f64 = (0..CLASSES).map(|class| logit(class).exp()).sum();
-                loss += sum.ln() - logit(class);
+                let truth = &rows.truths()[position];
+                let of_row: f64 = match truth {
+                    Truth::Class(class) => {
+                        let sum: f64 = (0..CLASSES).map(|class| logit(class).exp()).sum();
+                        sum.ln() - logit(*class)
+                    }
+                    Truth::Set(_) => (0..CLASSES)
+                        .map(|class| {
+                            let probability = 1.0 / (1.0 + (-logit(class)).exp());
+                            match truth.classes().contains(&class) {
+                                true => -rows.balance()[class].present * probability.ln(),
+                                false => -rows.balance()[class].absent * (1.0 - probability).ln(),
+                            }
+                        })
+                        .sum(),
+                };
+                loss += rows.weights()[position] * of_row;
             }
         });
         let square: f64 = parameters.iter().take(CLASSES * WIDTH).map(|w| w * w).sum();
-        loss / rows.len() as f64 + penalty / 2.0 * square
+        loss / rows.weights().iter().sum::<f64>() + penalty / 2.0 * square
+    }
+
+    fn objective(data: &Dataset, penalty: f64) -> Objective<'_> {
+        let rows = data.labelled(0);
+        let mean_weight = rows.weights().iter().sum::<f64>() / rows.len() as f64;
+        Objective::new(rows, CLASSES, penalty, mean_weight)
     }
 
     fn parameters() -> Array1<f64> {
@@ -243,10 +265,10 @@ mod tests {
 
     #[test]
     fn the_gradient_agrees_with_finite_differences() {
-        let data = data();
         let parameters = parameters();
-        for penalty in [0.0, 0.3] {
-            let objective = Objective::new(data.labelled(0), CLASSES, penalty, MEAN_WEIGHT);
+        for (data, penalty) in [(single_label(), 0.0), (single_label(), 0.3), (multi_label(), 0.3)]
+        {
+            let objective = objective(&data, penalty);
             let residuals = objective.residuals(objective.logits(&parameters));
             let gradient = objective.gradient(&residuals, &parameters);
             for (index, &found) in gradient.iter().enumerate() {
@@ -264,25 +286,26 @@ mod tests {
 
     #[test]
     fn value_and_slope_along_a_line_agree_with_the_definition() {
-        let data = data();
         let (parameters, along) = (parameters(), parameters().mapv(|value| value.cos()));
         let penalty = 0.3;
-        let objective = Objective::new(data.labelled(0), CLASSES, penalty, MEAN_WEIGHT);
-        let logits = objective.logits(&parameters).mapv(f64::from);
-        let change = objective.logits(&along);
-        let mut residuals = Array2::zeros(logits.raw_dim());
-        let at = |step: f64| reference(&data, penalty, &(&parameters + &(step * &along)));
-        for step in [0.0, 0.5, 2.0] {
-            let Standing { value: loss, slope: loss_slope, .. } =
-                objective.cross_entropy_along(&logits, &change, step, &mut residuals);
-            let (square, square_slope) = objective.penalty_along(&parameters, &along)(step);
-            // Logits come from single precision.
-            assert!((loss + square - at(step)).abs() < 1e-6);
-            let slope = (at(step + 1e-5) - at(step - 1e-5)) / 2e-5;
-            assert!((loss_slope + square_slope - slope).abs() < 1e-6);
-            let there = &parameters + &(step * &along);
-            let along_gradient = objective.gradient(&residuals, &there).dot(&along);
-            assert!((along_gradient - slope).abs() < 1e-5);
+        for data in [single_label(), multi_label()] {
+            let objective = objective(&data, penalty);
+            let logits = objective.logits(&parameters).mapv(f64::from);
+            let change = objective.logits(&along);
+            let mut residuals = Array2::zeros(logits.raw_dim());
+            let at = |step: f64| reference(&data, penalty, &(&parameters + &(step * &along)));
+            for step in [0.0, 0.5, 2.0] {
+                let Standing { value: loss, slope: loss_slope, .. } =
+                    objective.cross_entropy_along(&logits, &change, step, &mut residuals);
+                let (square, square_slope) = objective.penalty_along(&parameters, &along)(step);
+                // Logits come from single precision.
+                assert!((loss + square - at(step)).abs() < 1e-6);
+                let slope = (at(step + 1e-5) - at(step - 1e-5)) / 2e-5;
+                assert!((loss_slope + square_slope - slope).abs() < 1e-6);
+                let there = &parameters + &(step * &along);
+                let along_gradient = objective.gradient(&residuals, &there).dot(&along);
+                assert!((along_gradient - slope).abs() < 1e-5);
+            }
         }
     }
 }

@@ -22,14 +22,16 @@ pub struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// A path that starts from weights of 0. `like` has the labels and the width.
+    /// A path that starts from weights of 0. `like` has the labels, the width and the kind.
     ///
     /// # Panics
     /// If the rows have other classes than `like` has labels, or another width.
     pub fn new(rows: Labelled<'a>, like: &Head) -> Self {
         let weights = Array2::zeros(like.weights().raw_dim());
-        let head = Head::new(like.labels().clone(), weights, Array1::zeros(like.bias().len()))
-            .expect("zeros of a head's shape are a head");
+        let head = like
+            .with_parameters(weights, Array1::zeros(like.bias().len()))
+            .expect("zeros of a head's shape are a head")
+            .undecided();
         Self { fit: Lbfgs::new(rows, &head, 0.0).with_tolerance(TOLERANCE), head }
     }
 

@@ -4,6 +4,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip, s};
 
 use super::objective::Objective;
+use crate::training::dataset::Truth;
 
 /// Of the largest mean square of an embedding's component: what is added to the diagonal, so that the
 /// inverse exists where no penalty sees to that.
@@ -79,15 +80,22 @@ impl Preconditioner {
 
 /// The mean of p(1 − p) over rows, by their weights, and classes.
 fn curvature(objective: &Objective, residuals: &Array2<f32>) -> f64 {
-    let weights = objective.rows().weights();
+    let rows = objective.rows();
     let mut sum = 0.0;
-    for (residuals, weight) in residuals.outer_iter().zip(weights) {
-        // A residual over its weight is p or, at the row's own class, p − 1.
-        let part = |&residual: &f32| {
+    for (residuals, (truth, weight)) in residuals.outer_iter().zip(objective.targets()) {
+        // A residual over its weight is p or, where the label applies, p − 1.
+        let part = |residual: f32, weight: f64| {
             let share = f64::from(residual).abs() / weight;
             share * (1.0 - share)
         };
-        sum += weight * residuals.iter().map(part).sum::<f64>();
+        sum += weight
+            * match truth {
+                Truth::Class(_) => residuals.iter().map(|&it| part(it, weight)).sum::<f64>(),
+                Truth::Set(_) => {
+                    let labels = residuals.iter().zip(truth.labels(rows.balance()));
+                    labels.map(|(&it, (_, share))| share * part(it, weight * share)).sum()
+                }
+            };
     }
     let classes = residuals.ncols() as f64;
     let mean = sum / (objective.total() * classes);

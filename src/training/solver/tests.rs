@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::heads::head::Decision;
 
 const LBFGS: Solver = Solver::Lbfgs { epochs: 100 };
 
@@ -52,7 +53,8 @@ fn held_out(data: &Split) -> Split {
     data.train.split(&held_out)
 }
 
-/// Twenty noisy rows of each of three classes, and of two coarser ones that only some rows carry.
+/// Twenty noisy rows of each of three classes, of two coarser ones that only some rows carry, and with
+/// tags: one on two of the classes, one on one of them, one on all rows and one on none.
 fn noisy() -> Split {
     let mut embeddings = sentences(60, 1.0, 2);
     let fine: Vec<_> = (0..60).map(|row| Some(row % 3)).collect();
@@ -60,7 +62,10 @@ fn noisy() -> Split {
         embedding[row % 3] += 0.2;
     }
     let coarse = (0..60).map(|row| (row >= 20).then_some(usize::from(row % 3 == 0))).collect();
-    train_on(embeddings, &[("fine", 3, fine), ("coarse", 2, coarse)])
+    let tags = (0..60).map(|row| Some([vec![2], vec![0, 2], vec![0, 1, 2]][row % 3].clone()));
+    let Split { train, .. } = train_on(embeddings, &[("fine", 3, fine), ("coarse", 2, coarse)]);
+    let train = train.with_multi_label_task("tags", 4, tags.collect()).unwrap();
+    Split { train, validation: None }
 }
 
 fn seeded(data: &Split) -> Vec<Head> {
@@ -68,7 +73,9 @@ fn seeded(data: &Split) -> Vec<Head> {
     tasks
         .map(|task| {
             let labels = labels(data.train.classes(task));
-            Head::seeded(labels, data.train.width(), task as u64).unwrap()
+            let decision = Decision::undecided(data.train.kind(task), labels.len());
+            let head = Head::seeded(labels, data.train.width(), task as u64).unwrap();
+            head.with_decision(decision).unwrap()
         })
         .collect()
 }
@@ -143,7 +150,8 @@ fn mini_batches_learn_too_and_rows_may_carry_labels_for_some_tasks_only() {
     for solver in [LBFGS, adam(0.05, 100, 16)] {
         let (_, reports) = run(&solver, &data, train_all(&data)).unwrap();
         let tasks = &reports.last().unwrap().tasks;
-        assert_eq!((tasks["fine"].train.rows, tasks["coarse"].train.rows), (60, 40));
+        let rows = ["fine", "coarse", "tags"].map(|task| tasks[task].train.rows);
+        assert_eq!(rows, [60, 40, 60]);
         assert!(tasks.values().all(|task| task.train.accuracy > 0.95), "{tasks:?}");
     }
 }
@@ -156,7 +164,7 @@ fn a_task_learns_the_same_whatever_it_learns_beside() {
         alone[0] = Part::Freeze(seeded(&data).remove(0));
         let (alone, _) = run(&solver, &data, alone).unwrap();
         let (together, _) = run(&solver, &data, train_all(&data)).unwrap();
-        assert_eq!(alone[1], together[1]);
+        assert_eq!(alone[1..], together[1..]);
         assert_ne!(alone[0], together[0]);
     }
 }
@@ -185,14 +193,18 @@ fn the_seed_draws_mini_batches_but_does_not_touch_full_batches() {
 fn a_frozen_head_stays_bit_equal_and_is_still_evaluated() {
     let data = noisy();
     for solver in [LBFGS, adam(0.05, 20, 16)] {
-        let [fine, coarse] = seeded(&data).try_into().unwrap();
+        let [fine, coarse, tags] = seeded(&data).try_into().unwrap();
+        let thresholds = Array1::from(vec![0.45, 0.5, 0.55, 0.6]);
+        let tags = tags.with_decision(Decision::Sigmoid { thresholds }).unwrap();
         let train = Part::Train { head: fine.clone(), l2: L2 };
-        let parts = vec![train, Part::Freeze(coarse.clone())];
+        let parts = vec![train, Part::Freeze(coarse.clone()), Part::Freeze(tags.clone())];
         let (heads, reports) = run(&solver, &data, parts).unwrap();
         assert_ne!(heads[0], fine);
-        assert_eq!(heads[1].to_bytes(), coarse.to_bytes());
-        let scores = evaluate(&coarse, &data.train.labelled(1)).unwrap();
-        assert!(reports.iter().all(|report| report.tasks["coarse"].train == scores));
+        for (name, task, head) in [("coarse", 1, coarse), ("tags", 2, tags)] {
+            assert_eq!(heads[task], head);
+            let scores = evaluate(&head, &data.train.labelled(task)).unwrap();
+            assert!(reports.iter().all(|report| report.tasks[name].train == scores));
+        }
     }
 }
 
@@ -205,7 +217,7 @@ fn with_all_tasks_frozen_nothing_changes_and_there_is_one_evaluation() {
     assert_eq!(after, heads);
     assert_eq!(reports.len(), 1);
     assert_eq!(reports[0].epoch, 0);
-    assert_eq!(reports[0].tasks.len(), 2);
+    assert_eq!(reports[0].tasks.len(), 3);
 }
 
 #[test]
@@ -215,7 +227,7 @@ fn reports_tell_where_the_heads_stand_after_the_epoch() {
     for solver in [LBFGS, adam(0.05, 5, 16)] {
         let (heads, reports) = run(&solver, &data, train_all(&data)).unwrap();
         let last = reports.last().unwrap();
-        for (task, name) in ["fine", "coarse"].into_iter().enumerate() {
+        for (task, name) in ["fine", "coarse", "tags"].into_iter().enumerate() {
             let train = evaluate(&heads[task], &data.train.labelled(task)).unwrap();
             let report = &last.tasks[name];
             assert_eq!(report.validation, evaluate(&heads[task], &held_out.labelled(task)));
@@ -283,7 +295,7 @@ fn patience_ends_a_fit_that_validates_worse_and_gives_its_best_epoch() {
         ControlFlow::Continue(())
     });
     let fitted = fitted.unwrap();
-    for (task, name) in ["fine", "coarse"].into_iter().enumerate() {
+    for (task, name) in ["fine", "coarse", "tags"].into_iter().enumerate() {
         let losses: Vec<f64> =
             reports.iter().map(|report| report.tasks[name].validation.unwrap().loss).collect();
         let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();
@@ -322,23 +334,49 @@ fn a_weight_of_two_is_a_row_that_is_there_twice() {
 #[test]
 fn a_path_comes_to_the_minima_that_single_fits_find() {
     let data = noisy();
-    let like = seeded(&data).remove(0);
-    let mut path = Path::new(data.train.labelled(0), &like);
-    for l2 in [10.0, 1.0, 0.1] {
-        let go_on = &mut || ControlFlow::Continue(());
-        let ControlFlow::Continue(Some(found)) = path.fit(l2, go_on) else {
-            panic!("a path that nobody stopped must end at a head");
-        };
-        let mut parts = train_from(seeded(&data), l2);
-        parts[1] = Part::Freeze(seeded(&data).remove(1));
-        let (expected, _) = run(&LBFGS, &data, parts).unwrap();
-        let rows = data.train.labelled(0);
-        let [found, expected] =
-            [&found, &expected[0]].map(|head| evaluate(head, &rows).unwrap().loss);
-        // A path goes only as near as its tolerance.
-        assert_close(found, expected, 3e-3);
+    for task in [0, 2] {
+        let like = seeded(&data).remove(task);
+        let mut path = Path::new(data.train.labelled(task), &like);
+        for l2 in [10.0, 1.0, 0.1] {
+            let go_on = &mut || ControlFlow::Continue(());
+            let ControlFlow::Continue(Some(found)) = path.fit(l2, go_on) else {
+                panic!("a path that nobody stopped must end at a head");
+            };
+            let (expected, _) = run(&LBFGS, &data, train_from(seeded(&data), l2)).unwrap();
+            let rows = data.train.labelled(task);
+            let [found, expected] =
+                [&found, &expected[task]].map(|head| evaluate(head, &rows).unwrap().loss);
+            // A path goes only as near as its tolerance.
+            assert_close(found, expected, 5e-3);
+        }
+        assert_eq!(path.fit(0.01, &mut || ControlFlow::Break(())), ControlFlow::Break(()));
     }
-    assert_eq!(path.fit(0.01, &mut || ControlFlow::Break(())), ControlFlow::Break(()));
+}
+
+#[test]
+fn labels_that_apply_to_all_rows_or_to_none_are_learnt_as_such() {
+    let data = noisy();
+    for (solver, l2) in [(LBFGS, L2), (LBFGS, 0.0), (adam(0.05, 100, 16), L2)] {
+        let (heads, _) = run(&solver, &data, train_from(seeded(&data), l2)).unwrap();
+        let logits = heads[2].batch_logits(sentences(20, 1.0, 9).view());
+        // Also of texts unlike those that were learnt from.
+        assert!(logits.column(2).iter().all(|&logit| logit > 2.0), "{solver:?}: {logits}");
+        assert!(logits.column(3).iter().all(|&logit| logit < -2.0), "{solver:?}: {logits}");
+    }
+}
+
+#[test]
+fn thresholds_of_other_weights_are_forgotten() {
+    let data = noisy();
+    let thresholds = Array1::from_elem(4, 0.9);
+    let mut heads = seeded(&data);
+    let start = heads[2].clone().with_decision(Decision::Sigmoid { thresholds }).unwrap();
+    heads[2] = start.clone();
+    for solver in [LBFGS, adam(0.05, 3, 16)] {
+        let parts = train_from(heads.clone(), L2);
+        let (fitted, _) = run(&solver, &data, parts).unwrap();
+        assert_eq!(fitted[2].decision(), start.clone().undecided().decision());
+    }
 }
 
 #[test]
@@ -382,6 +420,14 @@ fn heads_that_do_not_fit_the_data_are_refused() {
         run(&LBFGS, &data, parts).unwrap_err().to_string(),
         "the head of task \"topic\" has 2 labels on embeddings 384 wide, \
          but the examples have 3 labels on embeddings 384 wide"
+    );
+    let softmax: Vec<Head> = seeded(&noisy())
+        .into_iter()
+        .map(|head| head.with_decision(Decision::Softmax).unwrap())
+        .collect();
+    assert_eq!(
+        run(&LBFGS, &noisy(), train_from(softmax, L2)).unwrap_err().to_string(),
+        "the head of task \"tags\" is single_label, but the examples are multi_label"
     );
     assert_eq!(
         run(&LBFGS, &data, Vec::new()).unwrap_err(),

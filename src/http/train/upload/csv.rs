@@ -1,9 +1,12 @@
-//! CSV (RFC 4180) with a header: `text`, then one column a task. An empty cell is no label.
+//! CSV (RFC 4180) with a header: `text`, then one column a task. An empty cell says nothing for its
+//! task. Where several labels may apply, `|` stands between them, and alone says that none does.
 
 use csv_core::ReadRecordResult;
 
 use super::{MOST_ROW_BYTES, row_too_long};
+use crate::heads::Kind;
 use crate::http::error::Problem;
+use crate::http::one_or_many::OneOrMany;
 use crate::http::train::rows::{Place, RawExample, Rows, Rules, WEIGHTS_ALLOWED};
 
 /// The column that holds the texts.
@@ -14,6 +17,9 @@ const LABEL: &str = "label";
 
 /// The column that holds the examples' weights, unless a task is called so.
 const WEIGHT: &str = "weight";
+
+/// Stands between the labels in a cell of a multi-label task.
+const SEPARATOR: char = '|';
 
 /// Takes a body in pieces.
 pub struct Reader {
@@ -35,8 +41,14 @@ struct Columns {
     count: usize,
     text: usize,
     weight: Option<usize>,
-    /// Column and task.
-    tasks: Vec<(usize, String)>,
+    tasks: Vec<TaskColumn>,
+}
+
+/// The column that holds the labels for a task.
+struct TaskColumn {
+    index: usize,
+    task: String,
+    kind: Kind,
 }
 
 impl Default for Reader {
@@ -143,8 +155,9 @@ impl Reader {
             let detail = format!("the row has {found} fields, but the header has {expected}");
             return rows.skip(place, malformed(place, detail));
         }
-        let labelled = columns.tasks.iter().filter(|(column, _)| !cells[*column].is_empty());
-        let labels = labelled.map(|(column, task)| (task.clone(), cells[*column].to_owned()));
+        let said =
+            |column: &TaskColumn| Some((column.task.clone(), column.labels(cells[column.index])?));
+        let labels = columns.tasks.iter().filter_map(said);
         let (text, labels) = (cells[columns.text].to_owned(), labels.collect());
         match columns.weight(place, &cells) {
             Ok(weight) => rows.push(place, RawExample { text, labels, label: None, weight }),
@@ -171,26 +184,26 @@ impl Columns {
         };
         let text = find(TEXT).ok_or_else(|| missing(TEXT))?;
         let weight = find(WEIGHT).filter(|_| !rules.heads.contains_key(WEIGHT));
-        let tasks = match &rules.tasks[..] {
+        let tasks: Vec<(usize, &str)> = match &rules.tasks[..] {
             [] => {
-                let others = names.iter().enumerate();
-                let others = others.filter(|&(it, _)| it != text && Some(it) != weight);
-                others.map(|(column, task)| (column, (*task).to_owned())).collect()
+                let others = names.iter().copied().enumerate();
+                others.filter(|&(it, _)| it != text && Some(it) != weight).collect()
             }
             [task] => {
                 let column = find(task).or_else(|| find(LABEL)).ok_or_else(|| missing(task))?;
-                vec![(column, task.clone())]
+                vec![(column, task)]
             }
             tasks => {
-                let column =
-                    |task: &String| Ok((find(task).ok_or_else(|| missing(task))?, task.clone()));
-                tasks.iter().map(column).collect::<Result<Vec<_>, Problem>>()?
+                let column = |task| Ok((find(task).ok_or_else(|| missing(task))?, task));
+                tasks.iter().map(String::as_str).map(column).collect::<Result<_, Problem>>()?
             }
         };
-        match tasks.iter().find(|(_, task)| !rules.heads.contains_key(task)) {
-            Some((_, task)) => Err(rules.unknown_task(task).at("line 1")),
-            None => Ok(Columns { count: names.len(), text, weight, tasks }),
-        }
+        let column = |(index, task): (usize, &str)| match rules.heads.get(task) {
+            Some(live) => Ok(TaskColumn { index, task: task.to_owned(), kind: live.task.kind }),
+            None => Err(rules.unknown_task(task).at("line 1")),
+        };
+        let tasks = tasks.into_iter().map(column).collect::<Result<_, _>>()?;
+        Ok(Columns { count: names.len(), text, weight, tasks })
     }
 
     /// An empty cell is no weight, as it is no label.
@@ -203,6 +216,20 @@ impl Columns {
             let detail = format!("a weight is {cell:?}; allowed: {WEIGHTS_ALLOWED}");
             Problem::invalid("invalid_weight", detail).at(place.of(WEIGHT))
         })
+    }
+}
+
+impl TaskColumn {
+    /// What a cell says, if anything.
+    fn labels(&self, cell: &str) -> Option<OneOrMany> {
+        match self.kind {
+            Kind::SingleLabel => (!cell.is_empty()).then(|| OneOrMany::One(cell.to_owned())),
+            Kind::MultiLabel => {
+                let labels = cell.split(SEPARATOR).map(str::trim).filter(|it| !it.is_empty());
+                let labels = labels.map(str::to_owned).collect();
+                (!cell.trim().is_empty()).then_some(OneOrMany::Many(labels))
+            }
+        }
     }
 }
 
