@@ -12,6 +12,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub use events::events;
 
@@ -143,6 +144,10 @@ pub async fn list(
         return Err(Problem::invalid("invalid_limit", detail).at("limit"));
     }
     let ListParameters { limit, before, state: wanted } = parameters;
+    if let Some(before) = before.as_deref().filter(|before| !is_job_id(before)) {
+        let detail = format!("before is {before:?}; allowed: the `next` of a page, or a job's id");
+        return Err(Problem::invalid("invalid_before", detail).at("before"));
+    }
     let jobs = state.store.jobs(&JobQuery { limit, before, state: wanted }).await?;
     let next = jobs.last().filter(|_| jobs.len() == limit as usize).map(|job| job.id.clone());
     Ok(Answer(JobList { jobs: jobs.into_iter().map(JobSummary::from).collect(), next }))
@@ -169,6 +174,11 @@ pub async fn cancel(
     };
     let job = find(&state, &id).await?;
     Ok((status, Answer(JobView::of(job, &state))))
+}
+
+/// Whether a text is written as the ids of jobs are, by which they are ordered.
+fn is_job_id(text: &str) -> bool {
+    Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text)
 }
 
 async fn find(state: &AppState, id: &str) -> Result<Job, Problem> {

@@ -218,9 +218,16 @@ async fn a_method_that_a_route_does_not_take_is_refused_with_those_that_it_does(
 #[tokio::test]
 async fn a_query_that_a_route_does_not_know_is_refused() {
     let app = TestApp::start().await;
-    for (query, mention) in
-        [("limit=0", "limit"), ("limit=x", "limit"), ("state=done", "done"), ("page=2", "page")]
-    {
+    for (query, mention) in [
+        ("limit=0", "limit"),
+        ("limit=x", "limit"),
+        ("state=done", "done"),
+        ("page=2", "page"),
+        ("before=yesterday", "`next` of a page"),
+        ("before=", "`next` of a page"),
+        // A UUID, but not as it is written here, where it would come before all others.
+        ("before=01A2098B-E952-7606-B325-4B7336E6FAB1", "`next` of a page"),
+    ] {
         let (status, problem) = app.get(&format!("/train?{query}")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query}: {problem}");
         let detail = problem["detail"].as_str().unwrap();
