@@ -75,8 +75,9 @@ pub struct Pieces {
 
 impl Pieces {
     /// # Errors
-    /// 413 for a body that is announced to be larger than `limit`.
+    /// 415 for a body that is compressed, 413 for one that is announced to be larger than `limit`.
     pub fn new(mut request: Request, limit: usize) -> Result<Pieces, Problem> {
+        check_is_plain(request.headers())?;
         let announced = request.body().size_hint().lower();
         // Said at once, without waiting for the body.
         let announced = usize::try_from(announced).ok().filter(|&bytes| bytes <= limit);
@@ -117,6 +118,16 @@ impl Pieces {
             None => Ok(()),
         }
     }
+}
+
+/// Bodies are taken as they are: what a small one becomes when it is unpacked, nobody knows.
+fn check_is_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(()) };
+    if encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+        return Ok(());
+    }
+    let detail = format!("the content-encoding is {encoding:?}; allowed: none, a body as it is");
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", detail))
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -151,6 +151,22 @@ async fn bytes_that_are_not_utf8_are_refused_with_their_place() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_refused_as_such() {
+    let app = TestApp::start().await;
+    for (route, content_type) in
+        [("/embed", "application/json"), ("/train", "application/json"), ("/train", "text/csv")]
+    {
+        let request = app.request(Method::POST, route).header("content-type", content_type);
+        let request = request.header("content-encoding", "gzip").body(b"\x1f\x8b\x08".to_vec());
+        let refused = answer(request).await;
+        assert_problem(&refused, 415, "unsupported_content_encoding", None, &["gzip", "none"]);
+    }
+    let request = app.request(Method::POST, "/embed").header("content-encoding", "identity");
+    let (status, _) = answer(request.json(&json!({"inputs": "a"}))).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn other_media_types_are_refused_with_those_that_are_taken() {
     let app = TestApp::start().await;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/xml"] {
