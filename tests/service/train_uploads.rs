@@ -91,6 +91,10 @@ async fn weights_come_with_every_format_alike() {
     }
     assert!(scores[0] == scores[1] && scores[1] == scores[2], "{scores:?}");
     assert_ne!(scores[2], scores[3]);
+    let (_, listed) = app.get("/examples").await;
+    let listed: Vec<&Value> = listed["examples"].as_array().unwrap().iter().collect();
+    let listed = listed.iter().map(|example| example.get("weight"));
+    assert!(listed.eq([None, Some(&json!(0.5)), Some(&json!(1.0))]));
 
     for (weight, said) in [("heavy", "\"heavy\""), ("-1", "-1"), ("inf", "inf")] {
         let csv = format!("text,sentiment,weight\nbad,Negative,1\ngood,Positive,{weight}\n");
