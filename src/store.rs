@@ -55,6 +55,8 @@ use crate::training::text_hash::TextHash;
 pub struct Store {
     reads: AnyPool,
     writes: AnyPool,
+    /// For the renewal of leases, which wait for nobody.
+    leases: AnyPool,
     engine: Engine,
     /// Whether the texts of examples are kept.
     texts: bool,
@@ -79,6 +81,7 @@ enum Engine {
 struct Opened {
     reads: AnyPool,
     writes: AnyPool,
+    leases: AnyPool,
     engine: Engine,
 }
 
@@ -96,13 +99,13 @@ impl Store {
     /// database from a newer polyhead.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let Opened { reads, writes, engine } = match url.split_once(':') {
+        let Opened { reads, writes, leases, engine } = match url.split_once(':') {
             Some(("sqlite", _)) => sqlite::open(url).await?,
             Some(("postgres" | "postgresql", _)) => postgres::open(url).await?,
             _ => return Err(StoreError::Url),
         };
         let replica = Uuid::now_v7().to_string().into();
-        Ok(Self { reads, writes, engine, texts: true, replica, lease: lease::DEFAULT })
+        Ok(Self { reads, writes, leases, engine, texts: true, replica, lease: lease::DEFAULT })
     }
 
     /// Whether jobs that end from now on leave the texts of their examples, or only their hashes.
@@ -130,6 +133,7 @@ impl Store {
     pub async fn close(&self) {
         self.reads.close().await;
         self.writes.close().await;
+        self.leases.close().await;
     }
 
     async fn begin(

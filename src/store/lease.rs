@@ -41,7 +41,7 @@ impl Store {
     /// [`StoreError::JobState`] when it has ended.
     pub async fn renew(&self, job: &str) -> Result<Renewal, StoreError> {
         const OPERATION: &str = "renew a lease";
-        let mut tx = self.begin(OPERATION).await?;
+        let mut tx = self.leases.begin().await.during(OPERATION)?;
         let until = self.lease_end(&mut tx).await?;
         // Without a turn at the queue: nobody's long request may let the lease run out.
         let row = sqlx::query(

@@ -38,11 +38,13 @@ pub(super) async fn open(url: &str) -> Result<Opened, StoreError> {
     // A process that was killed has left its own.
     empty_log(&mut connection).await?;
     connection.close().await.during("close the connection that prepared the store")?;
+    // A single one, as only one may write: writers queue for it fairly instead of polling a locked
+    // file.
+    let writes = file.pool(AnyPoolOptions::new().max_connections(1), WRITE)?;
     Ok(Opened {
         reads: file.pool(AnyPoolOptions::new().max_connections(READERS), READ)?,
-        // A single one, as only one may write: writers queue for it fairly instead of polling a
-        // locked file.
-        writes: file.pool(AnyPoolOptions::new().max_connections(1), WRITE)?,
+        leases: writes.clone(),
+        writes,
         engine: Engine::Sqlite { _lock: Arc::new(file.lock) },
     })
 }

@@ -29,6 +29,11 @@ impl System {
     pub fn of(count: usize) -> Option<System> {
         let postgres = Postgres::start()?;
         let url = postgres.create("heads");
+        Some(System::on(postgres, url, count))
+    }
+
+    /// So many replicas that reach the database at `url` and are ready.
+    pub fn on(postgres: Postgres, url: String, count: usize) -> System {
         let mut system = System { replicas: Vec::new(), postgres, url, sites: Vec::new() };
         // All of them first: they start together.
         for _ in 0..count {
@@ -36,7 +41,7 @@ impl System {
             system.replicas.push(server);
         }
         system.replicas.iter().for_each(Server::wait_until_ready);
-        Some(system)
+        system
     }
 
     /// Another replica, which is starting.
