@@ -95,6 +95,7 @@ impl Store {
             published: BTreeMap::new(),
             reason: None,
             result: None,
+            progress: None,
         })
     }
 
@@ -109,7 +110,7 @@ impl Store {
         let claimed = loop {
             let row = sqlx::query(
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_at = $1,
-                     holder = $2, lease_until = $3
+                     holder = $2, lease_until = $3, progress = NULL
                  WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1)
                    AND state = 'queued'
                    AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running')

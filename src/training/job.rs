@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::heads::Kind;
 use crate::training::dataset::SHARE;
+use crate::training::progress::Progress;
 use crate::training::result::{JobResult, Promote};
 use crate::training::selection::Strength;
 use crate::training::solver::Solver;
@@ -219,4 +220,7 @@ pub struct Job {
     pub reason: Option<String>,
     /// `None` for a job that did not come to its end.
     pub result: Option<JobResult>,
+    /// Of a running job: what the replica that runs it has told last.
+    #[serde(skip)]
+    pub progress: Option<Progress>,
 }

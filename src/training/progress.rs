@@ -1,5 +1,5 @@
-//! How far the running job is, and about how much longer it takes. In memory only: the job's record
-//! keeps what lasts.
+//! How far the running job is, and about how much longer it takes. What is known here is told to other
+//! replicas with each renewal of the job's lease.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -138,9 +138,10 @@ impl Trainer {
         while self.runs(job) && changes.changed().await.is_ok() {}
     }
 
-    /// Where a job is, if it waits or this process runs it.
+    /// Where a job is that has not ended, as far as its record is not older.
     pub fn progress(&self, job: &Job) -> Option<Progress> {
-        self.0.progress.of(&job.id, job.state)
+        let told = job.progress.filter(|_| job.state == JobState::Running);
+        self.0.progress.of(&job.id, job.state).or(told)
     }
 
     /// Runs jobs until `shutdown`; the one that runs then is cancelled and recorded so.
@@ -219,7 +220,7 @@ impl Trainer {
     async fn work_on(&self, job: &Job, cancel: &CancellationToken, shutdown: &CancellationToken) {
         self.changed().await;
         tracing::info!(job = job.id, attempt = job.attempts, "training starts");
-        let hold = Hold::new(self.store(), &job.id, cancel);
+        let hold = Hold::new(self.store(), &job.id, &self.0.progress, cancel);
         let work = async {
             let outcome = hold.unless_silent(self.train(job, cancel)).await;
             self.0.progress.enter(&job.id, Phase::Publishing, 0);

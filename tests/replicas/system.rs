@@ -61,11 +61,10 @@ impl System {
     /// The place of the replica that runs the job, once it has done an epoch.
     pub fn runner(&self, job: &str) -> usize {
         until("the job runs", PATIENCE, || {
-            let runs = |server: &Server| {
-                let job = server.job(job);
-                job["progress"]["phase"] == "fitting" && job["epochs"] != json!([])
-            };
-            self.replicas.iter().position(runs)
+            let begins = format!("training starts job=\\\"{job}\\\"");
+            let begun = |server: &Server| format!("{:?}", server.process.stderr).contains(&begins);
+            let runner = self.replicas.iter().position(begun)?;
+            (self.replicas[runner].job(job)["epochs"] != json!([])).then_some(runner)
         })
     }
 

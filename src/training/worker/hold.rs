@@ -1,5 +1,5 @@
-//! The hold of this process on the job that it runs: the lease is renewed, and a database that falls
-//! silent is noticed.
+//! The hold of this process on the job that it runs: the lease is renewed, others are told how
+//! far the job is, and a database that falls silent is noticed.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,7 +8,9 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::{Renewal, Store};
+use crate::store::{Renewal, Store, StoreError};
+use crate::training::job::JobState;
+use crate::training::progress::Meter;
 
 /// The longest time between two renewals of a lease: they also tell of cancellations elsewhere.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
@@ -17,14 +19,20 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Hold<'a> {
     store: &'a Store,
     job: &'a str,
+    meter: &'a Meter,
     cancel: &'a CancellationToken,
     silence: Notify,
 }
 
 impl<'a> Hold<'a> {
     /// `cancel` is cancelled when the run is to stop.
-    pub fn new(store: &'a Store, job: &'a str, cancel: &'a CancellationToken) -> Hold<'a> {
-        Hold { store, job, cancel, silence: Notify::new() }
+    pub fn new(
+        store: &'a Store,
+        job: &'a str,
+        meter: &'a Meter,
+        cancel: &'a CancellationToken,
+    ) -> Hold<'a> {
+        Hold { store, job, meter, cancel, silence: Notify::new() }
     }
 
     /// Renews the lease, for ever; cancels the run when that is asked for elsewhere, or when the lease
@@ -36,7 +44,7 @@ impl<'a> Hold<'a> {
         let mut silent = false;
         loop {
             beats.tick().await;
-            match timeout(lease, self.store.renew(self.job)).await {
+            match timeout(lease, self.renew()).await {
                 Ok(Ok(Renewal::Continue)) => {}
                 Ok(Ok(Renewal::Cancel)) => self.cancel.cancel(),
                 Ok(Err(error)) if error.is_outage() => {
@@ -57,6 +65,10 @@ impl<'a> Hold<'a> {
                 self.silence.notify_one();
             }
         }
+    }
+
+    async fn renew(&self) -> Result<Renewal, StoreError> {
+        self.store.renew(self.job, self.meter.of(self.job, JobState::Running)).await
     }
 
     /// Waits for what the store is asked to do, unless the database was out of reach meanwhile: `None`.
