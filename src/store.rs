@@ -40,7 +40,7 @@ pub use jobs::{JobCounts, JobQuery};
 pub use lease::Renewal;
 pub use memory::StoredExample;
 pub use outcome::Outcome;
-pub use queue::{Cancellation, MOST_ATTEMPTS, Recovered};
+pub use queue::{Cancellation, MOST_ATTEMPTS, Recovered, Submission};
 pub use revision::Revision;
 pub use tasks::TaskChange;
 pub use versions::{NewVersion, StoredVersion, VersionInfo};

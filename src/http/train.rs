@@ -25,7 +25,7 @@ use crate::http::train::rows::{Checked, Place, Skipped};
 use crate::http::train::upload::Format;
 use crate::http::{AppState, to_the_end};
 use crate::readiness::Phase;
-use crate::store::{Cancellation, JobQuery};
+use crate::store::{Cancellation, JobQuery, Submission};
 use crate::training::job::{Job, JobSpec, JobState};
 use crate::training::progress::Progress;
 
@@ -124,13 +124,17 @@ pub async fn submit(
     let spec = request.check(&state, &examples).await?;
     let Checked { examples, skipped, .. } = examples;
     let trainer = state.trainer.clone();
+    let summary = skipped.summary();
     let submit = async move {
         // The examples take up their room until they are stored, whether anybody waits for it or not.
         let _share = share;
-        Ok(trainer.submit(spec, &examples).await?)
+        let (examples, skipped) = (&examples[..], summary.as_ref());
+        Ok(trainer.submit(Submission { spec: &spec, examples, skipped }).await?)
     };
     let job = to_the_end(submit).await?;
     let location = format!("/train/{}", job.id);
+    // The answer lists the rows themselves.
+    let job = Job { skipped: None, ..job };
     let accepted = Accepted { job: JobView::of(job, &state), skipped };
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Answer(accepted)))
 }

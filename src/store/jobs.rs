@@ -170,6 +170,7 @@ pub(super) fn decode(row: &AnyRow) -> Result<Job, StoreError> {
         state: state(row.try_get("state").during(OPERATION)?)?,
         spec: from_json(row, "spec", "the spec of job", &id)?,
         examples: row.try_get("examples").during(OPERATION)?,
+        skipped: optional(row, "skipped", "the skipped rows of job", &id)?,
         created_at: timestamp(row.try_get("created_at").during(OPERATION)?)?,
         started_at: moment("started_at")?,
         finished_at: moment("finished_at")?,

@@ -20,8 +20,8 @@ use crate::encoder::Encoder;
 use crate::heads::follow::{FollowError, Follower};
 use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
-use crate::store::{Cancellation, Store, StoreError};
-use crate::training::job::{Example, Job, JobSpec, JobState};
+use crate::store::{Cancellation, Store, StoreError, Submission};
+use crate::training::job::{Job, JobState};
 use crate::training::progress::{Meter, Phase, Progress};
 use crate::training::publish::publish;
 use crate::training::run::{Fitted, Run, RunError};
@@ -99,10 +99,10 @@ impl Trainer {
     }
 
     /// Accepts a job. Once this returns, no crash loses it.
-    pub async fn submit(&self, spec: JobSpec, examples: &[Example]) -> Result<Job, StoreError> {
+    pub async fn submit(&self, submission: Submission<'_>) -> Result<Job, StoreError> {
         let id = Uuid::now_v7().to_string();
         let most = self.0.config.queued_jobs.get().try_into().unwrap_or(u32::MAX);
-        let job = self.store().enqueue(&id, &spec, examples, most).await?;
+        let job = self.store().enqueue(&id, submission, most).await?;
         self.changed().await;
         self.0.submitted.notify_one();
         Ok(job)
