@@ -20,12 +20,14 @@ pub mod train;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
@@ -112,6 +114,10 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// How long a change may take that nobody waits for any more. A database that falls silent would keep
+/// it, and with it all later ones, for ever.
+const LONGEST_CHANGE: Duration = Duration::from_secs(120);
+
 /// Runs a change to its end even if its client goes away or its deadline passes: it must not be left
 /// half done, durable but not live.
 async fn to_the_end<T, F>(change: F) -> Result<T, Problem>
@@ -119,8 +125,10 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, Problem>> + Send + 'static,
 {
-    match tokio::spawn(change.in_current_span()).await {
-        Ok(outcome) => outcome,
+    let change = timeout(LONGEST_CHANGE, change).in_current_span();
+    match tokio::spawn(change).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(Problem::timed_out(LONGEST_CHANGE)),
         Err(_) => Err(Problem::internal(&"a change panicked")),
     }
 }

@@ -40,13 +40,14 @@ pub use jobs::{JobCounts, JobQuery};
 pub use lease::Renewal;
 pub use memory::StoredExample;
 pub use outcome::Outcome;
-pub use queue::{Cancellation, MOST_ATTEMPTS, Recovered};
+pub use queue::{Cancellation, MOST_ATTEMPTS, Recovered, Submission};
 pub use revision::Revision;
 pub use tasks::TaskChange;
 pub use versions::{NewVersion, StoredVersion, VersionInfo};
 
 use error::During;
 
+use crate::causes::Causes;
 use crate::training::text_hash::TextHash;
 
 /// A handle on the durable state; clones share it.
@@ -54,6 +55,8 @@ use crate::training::text_hash::TextHash;
 pub struct Store {
     reads: AnyPool,
     writes: AnyPool,
+    /// For the renewal of leases, which wait for nobody.
+    leases: AnyPool,
     engine: Engine,
     /// Whether the texts of examples are kept.
     texts: bool,
@@ -78,6 +81,7 @@ enum Engine {
 struct Opened {
     reads: AnyPool,
     writes: AnyPool,
+    leases: AnyPool,
     engine: Engine,
 }
 
@@ -95,13 +99,13 @@ impl Store {
     /// database from a newer polyhead.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
-        let Opened { reads, writes, engine } = match url.split_once(':') {
+        let Opened { reads, writes, leases, engine } = match url.split_once(':') {
             Some(("sqlite", _)) => sqlite::open(url).await?,
             Some(("postgres" | "postgresql", _)) => postgres::open(url).await?,
             _ => return Err(StoreError::Url),
         };
         let replica = Uuid::now_v7().to_string().into();
-        Ok(Self { reads, writes, engine, texts: true, replica, lease: lease::DEFAULT })
+        Ok(Self { reads, writes, leases, engine, texts: true, replica, lease: lease::DEFAULT })
     }
 
     /// Whether jobs that end from now on leave the texts of their examples, or only their hashes.
@@ -129,6 +133,7 @@ impl Store {
     pub async fn close(&self) {
         self.reads.close().await;
         self.writes.close().await;
+        self.leases.close().await;
     }
 
     async fn begin(
@@ -136,6 +141,30 @@ impl Store {
         operation: &'static str,
     ) -> Result<Transaction<'static, Any>, StoreError> {
         self.writes.begin().await.during(operation)
+    }
+
+    /// Commits the deletion of texts; no file holds them afterwards. PostgreSQL reuses their place in
+    /// its own time.
+    async fn commit_deletion(
+        &self,
+        tx: Transaction<'static, Any>,
+        operation: &'static str,
+    ) -> Result<(), StoreError> {
+        tx.commit().await.during(operation)?;
+        if let Engine::Postgres = self.engine {
+            return Ok(());
+        }
+        // Deleted they are in any case; the next deletion empties the log as well.
+        match sqlite::empty_log(&self.writes).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("the write-ahead log is in use: it still holds deleted texts")
+            }
+            Err(error) => {
+                tracing::warn!(error = %Causes(&error), "deleted texts are still in the log")
+            }
+        }
+        Ok(())
     }
 }
 

@@ -88,8 +88,9 @@ impl Classify {
         let mut row = String::new();
         for task in tasks {
             let (labels, scores) = cells(&result[&task]);
-            // The text stands last, so that nothing but a label could be taken for a column.
-            row += &format!("{}\t{scores}\t", labels.replace(['\t', '\n'], " "));
+            // The text stands last, so that nothing but a label could be taken for a column, or for an
+            // order to the terminal.
+            row += &format!("{}\t{scores}\t", labels.replace(char::is_control, " "));
         }
         row + text
     }

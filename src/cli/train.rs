@@ -4,6 +4,7 @@ mod follow;
 mod interrupt;
 mod report;
 mod sse;
+mod upload;
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -81,7 +82,11 @@ impl Train {
         let client = self.server.client();
         let mut file = BufReader::new(input(Some(&self.file))?);
         let media_type = media_type(&mut file).context("cannot read the examples")?;
-        let job = client.upload("/train", self.query(), media_type, &mut file)?;
+        let mut file = upload::shown(&self.file, file);
+        let job = client.upload("/train", self.query(), media_type, &mut file);
+        // Also before a refusal is told.
+        file.progress.finish_and_clear();
+        let job = job?;
         let id = job["id"].as_str().context("the server's answer is not a job")?;
         say(format_args!("job {id}: {} examples", job["examples"]));
         tell_skipped(&job["skipped"]);

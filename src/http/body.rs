@@ -12,7 +12,7 @@ use crate::http::AppState;
 use crate::http::body::room::Share;
 use crate::http::error::Problem;
 
-/// Bytes of JSON from which on it is decoded where that holds up no other request.
+/// Bytes of a body from which on it takes long to decode.
 const LARGE: usize = 64 << 10;
 
 /// A JSON body.
@@ -31,12 +31,20 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
             return Err(unsupported(media_type, "application/json"));
         }
         let body = read(request, state.config.limits.body_bytes.get()).await?;
-        if body.len() < LARGE {
-            return parse_json(&body).map(Json);
-        }
-        let decoding = tokio::task::spawn_blocking(move || parse_json(&body).map(Json));
-        decoding.await.unwrap_or_else(|_| Err(Problem::internal(&"decoding a body panicked")))
+        decode(body, |body| parse_json(&body).map(Json)).await
     }
+}
+
+/// Decodes a body, a large one where that holds up no other request.
+pub async fn decode<T: Send + 'static>(
+    body: Bytes,
+    how: impl FnOnce(Bytes) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    if body.len() < LARGE {
+        return how(body);
+    }
+    let decoding = tokio::task::spawn_blocking(move || how(body));
+    decoding.await.unwrap_or_else(|_| Err(Problem::internal(&"decoding a body panicked")))
 }
 
 /// The body's bytes, or 413 where there are more than `limit`.
@@ -60,13 +68,16 @@ pub struct Pieces {
     /// Bytes that there will be at least.
     announced: usize,
     read: usize,
+    /// Bytes that are held of what was read before.
+    held: usize,
     share: Option<Share>,
 }
 
 impl Pieces {
     /// # Errors
-    /// 413 for a body that is announced to be larger than `limit`.
+    /// 415 for a body that is compressed, 413 for one that is announced to be larger than `limit`.
     pub fn new(mut request: Request, limit: usize) -> Result<Pieces, Problem> {
+        check_is_plain(request.headers())?;
         let announced = request.body().size_hint().lower();
         // Said at once, without waiting for the body.
         let announced = usize::try_from(announced).ok().filter(|&bytes| bytes <= limit);
@@ -74,7 +85,16 @@ impl Pieces {
         // Room is taken for what arrives, not for what is announced: words cost nothing.
         let share = request.extensions_mut().remove::<Share>();
         let body = request.into_body().into_data_stream();
-        Ok(Pieces { body, limit, announced, read: 0, share })
+        Ok(Pieces { body, limit, announced, read: 0, held: 0, share })
+    }
+
+    /// Says how many bytes are held by now of what was made of the pieces.
+    ///
+    /// # Errors
+    /// 429 where there is no [room] for so many.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.held = bytes;
+        self.take_room()
     }
 
     /// The next piece; `None` at the body's end.
@@ -88,11 +108,26 @@ impl Pieces {
         if self.read > self.limit {
             return Err(too_large(self.limit));
         }
-        if let Some(share) = &self.share {
-            share.grow_to(self.read)?;
-        }
+        self.take_room()?;
         Ok(Some(piece))
     }
+
+    fn take_room(&self) -> Result<(), Problem> {
+        match &self.share {
+            Some(share) => share.grow_to(self.read + self.held),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Bodies are taken as they are: what a small one becomes when it is unpacked, nobody knows.
+fn check_is_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(()) };
+    if encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+        return Ok(());
+    }
+    let detail = format!("the content-encoding is {encoding:?}; allowed: none, a body as it is");
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", detail))
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -51,6 +51,9 @@ struct ExampleView {
     sha256: String,
     /// Task to label, or to all the labels that apply.
     labels: BTreeMap<String, Target>,
+    /// How often it counts; absent where that is once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
     /// When a job last taught it.
     added_at: Timestamp,
 }
@@ -136,6 +139,7 @@ fn view(example: ListedExample) -> ExampleView {
         text: example.text,
         sha256: example.hash.to_string(),
         labels: example.labels,
+        weight: example.weight,
         added_at: example.added_at,
     }
 }

@@ -12,10 +12,12 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub use events::events;
 
-use crate::http::body::{Pieces, media_type, parse_json, read, unsupported};
+use crate::http::body::room::Share;
+use crate::http::body::{self, Pieces, media_type, parse_json, read, unsupported};
 use crate::http::error::Problem;
 use crate::http::parameters::{Parameters, Segment};
 use crate::http::train::request::TrainRequest;
@@ -23,7 +25,7 @@ use crate::http::train::rows::{Checked, Place, Skipped};
 use crate::http::train::upload::Format;
 use crate::http::{AppState, to_the_end};
 use crate::readiness::Phase;
-use crate::store::{Cancellation, JobQuery};
+use crate::store::{Cancellation, JobQuery, Submission};
 use crate::training::job::{Job, JobSpec, JobState};
 use crate::training::progress::Progress;
 
@@ -117,13 +119,22 @@ pub async fn submit(
     if state.readiness.phase() != Phase::Ready {
         return Err(Problem::unavailable("draining", "the server is shutting down"));
     }
+    let share = request.extensions().get::<Share>().cloned();
     let (request, examples) = decode(&state, request).await?;
     let spec = request.check(&state, &examples).await?;
     let Checked { examples, skipped, .. } = examples;
     let trainer = state.trainer.clone();
-    let submit = async move { Ok(trainer.submit(spec, &examples).await?) };
+    let summary = skipped.summary();
+    let submit = async move {
+        // The examples take up their room until they are stored, whether anybody waits for it or not.
+        let _share = share;
+        let (examples, skipped) = (&examples[..], summary.as_ref());
+        Ok(trainer.submit(Submission { spec: &spec, examples, skipped }).await?)
+    };
     let job = to_the_end(submit).await?;
     let location = format!("/train/{}", job.id);
+    // The answer lists the rows themselves.
+    let job = Job { skipped: None, ..job };
     let accepted = Accepted { job: JobView::of(job, &state), skipped };
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Answer(accepted)))
 }
@@ -137,6 +148,10 @@ pub async fn list(
         return Err(Problem::invalid("invalid_limit", detail).at("limit"));
     }
     let ListParameters { limit, before, state: wanted } = parameters;
+    if let Some(before) = before.as_deref().filter(|before| !is_job_id(before)) {
+        let detail = format!("before is {before:?}; allowed: the `next` of a page, or a job's id");
+        return Err(Problem::invalid("invalid_before", detail).at("before"));
+    }
     let jobs = state.store.jobs(&JobQuery { limit, before, state: wanted }).await?;
     let next = jobs.last().filter(|_| jobs.len() == limit as usize).map(|job| job.id.clone());
     Ok(Answer(JobList { jobs: jobs.into_iter().map(JobSummary::from).collect(), next }))
@@ -163,6 +178,11 @@ pub async fn cancel(
     };
     let job = find(&state, &id).await?;
     Ok((status, Answer(JobView::of(job, &state))))
+}
+
+/// Whether a text is written as the ids of jobs are, by which they are ordered.
+fn is_job_id(text: &str) -> bool {
+    Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text)
 }
 
 async fn find(state: &AppState, id: &str) -> Result<Job, Problem> {
@@ -199,17 +219,25 @@ async fn decode_json(
         let detail = "a JSON body says everything itself; allowed in the query string: nothing";
         return Err(Problem::invalid("invalid_query", detail));
     }
-    let limit = state.config.limits.train_body_bytes.get();
-    let mut request: TrainRequest = parse_json(&read(request, limit).await?)?;
-    let mut rows = request.rows(state)?;
-    let examples = std::mem::take(&mut request.examples);
-    let (found, most) = (examples.len(), rows.rules().most);
-    if found > most {
-        let detail = format!("there are {found} examples; allowed: 1 to {most}");
-        return Err(Problem::invalid("too_many_examples", detail).at("examples"));
-    }
-    for (index, raw) in examples.into_iter().enumerate() {
-        rows.push(Place::Example(index), raw)?;
-    }
-    Ok((request, rows.finish()?))
+    let share = request.extensions().get::<Share>().cloned();
+    let body = read(request, state.config.limits.train_body_bytes.get()).await?;
+    let state = state.clone();
+    body::decode(body, move |body| {
+        let mut request: TrainRequest = parse_json(&body)?;
+        let mut rows = request.rows(&state)?;
+        let examples = std::mem::take(&mut request.examples);
+        let (found, most) = (examples.len(), rows.rules().most);
+        if found > most {
+            let detail = format!("there are {found} examples; allowed: 1 to {most}");
+            return Err(Problem::invalid("too_many_examples", detail).at("examples"));
+        }
+        for (index, raw) in examples.into_iter().enumerate() {
+            rows.push(Place::Example(index), raw)?;
+        }
+        if let Some(share) = share {
+            share.grow_to(body.len() + rows.held())?;
+        }
+        Ok((request, rows.finish()?))
+    })
+    .await
 }

@@ -26,7 +26,7 @@ pub struct ExampleQuery {
 }
 
 /// An example with all its labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ListedExample {
     /// Grows in the order in which texts were first seen.
     pub id: i64,
@@ -35,6 +35,8 @@ pub struct ListedExample {
     pub text: Option<String>,
     /// Task to what is said for it.
     pub labels: BTreeMap<String, Target>,
+    /// As [`Example::weight`](crate::training::job::Example::weight).
+    pub weight: Option<f64>,
     /// When a job last taught it.
     pub added_at: Timestamp,
 }
@@ -57,14 +59,14 @@ impl Store {
         const OPERATION: &str = "list examples";
         let sql = match query.task {
             Some(_) => {
-                "SELECT id, sha256, text, added_at FROM examples WHERE id IN
+                "SELECT id, sha256, text, weight, added_at FROM examples WHERE id IN
                      (SELECT DISTINCT example FROM example_labels
                       WHERE task = $3 AND example > $1 AND (label = $4 OR $4 IS NULL)
                       ORDER BY example LIMIT $2)
                  ORDER BY id"
             }
             None => {
-                "SELECT id, sha256, text, added_at FROM examples WHERE id > $1
+                "SELECT id, sha256, text, weight, added_at FROM examples WHERE id > $1
                  ORDER BY id LIMIT $2"
             }
         };
@@ -135,7 +137,7 @@ impl Store {
             }
         }
         memory::drop_unlabelled(&mut tx).await?;
-        tx.commit().await.during(OPERATION)?;
+        self.commit_deletion(tx, OPERATION).await?;
         Ok(selected)
     }
 }
@@ -185,6 +187,7 @@ fn decode(row: &AnyRow) -> Result<ListedExample, StoreError> {
         hash: hash_of(row)?,
         text: row.try_get("text").during(OPERATION)?,
         labels: BTreeMap::new(),
+        weight: row.try_get("weight").during(OPERATION)?,
         added_at: timestamp(row.try_get("added_at").during(OPERATION)?)?,
     })
 }

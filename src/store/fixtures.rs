@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use crate::config::OnRestart;
 use crate::heads::{Kind, NewLabels, Task};
-use crate::store::{NewVersion, Outcome, Recovered, Store, StoreError, VersionInfo, lease};
+use crate::store::{
+    NewVersion, Outcome, Recovered, Store, StoreError, Submission, VersionInfo, lease,
+};
 use crate::training::job::{Example, Job, JobSpec, Mode, Target};
 use crate::training::result::Promote;
 use crate::training::selection::Strength;
@@ -141,7 +143,12 @@ pub(super) fn job_id() -> String {
 
 /// Puts a job into the queue.
 pub(super) async fn enqueue(store: &Store, spec: &JobSpec, examples: &[Example]) -> Job {
-    store.enqueue(&job_id(), spec, examples, 100).await.unwrap()
+    store.enqueue(&job_id(), submission(spec, examples), 100).await.unwrap()
+}
+
+/// A request of which nothing was skipped.
+pub(super) fn submission<'a>(spec: &'a JobSpec, examples: &'a [Example]) -> Submission<'a> {
+    Submission { spec, examples, skipped: None }
 }
 
 /// Puts a job into the empty queue and starts it.

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::store::error::{During, StoreError};
 use crate::store::{Store, placeholders, timestamp};
 use crate::training::job::{EpochReport, Example, Job, JobState};
-use crate::training::result::JobResult;
+use crate::training::progress::Progress;
 
 /// Which jobs [`Store::jobs`] lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +170,7 @@ pub(super) fn decode(row: &AnyRow) -> Result<Job, StoreError> {
         state: state(row.try_get("state").during(OPERATION)?)?,
         spec: from_json(row, "spec", "the spec of job", &id)?,
         examples: row.try_get("examples").during(OPERATION)?,
+        skipped: optional(row, "skipped", "the skipped rows of job", &id)?,
         created_at: timestamp(row.try_get("created_at").during(OPERATION)?)?,
         started_at: moment("started_at")?,
         finished_at: moment("finished_at")?,
@@ -177,15 +178,27 @@ pub(super) fn decode(row: &AnyRow) -> Result<Job, StoreError> {
         epochs: Vec::new(),
         published: from_json(row, "published", "the published versions of job", &id)?,
         reason: row.try_get("reason").during(OPERATION)?,
-        result: result(row, &id)?,
+        result: optional(row, "result", "the result of job", &id)?,
+        progress: progress(row)?,
         id,
     })
 }
 
-fn result(row: &AnyRow, job: &str) -> Result<Option<JobResult>, StoreError> {
-    let json: Option<&str> = row.try_get("result").during("read a job")?;
-    let result = json.map(serde_json::from_str).transpose();
-    result.map_err(|e| StoreError::corrupt(format!("the result of job {job}"), e))
+fn optional<T: DeserializeOwned>(
+    row: &AnyRow,
+    column: &str,
+    what: &str,
+    job: &str,
+) -> Result<Option<T>, StoreError> {
+    let json: Option<&str> = row.try_get(column).during("read a job")?;
+    let value = json.map(serde_json::from_str).transpose();
+    value.map_err(|e| StoreError::corrupt(format!("{what} {job}"), e))
+}
+
+/// Another version of the program may tell it otherwise, which nothing depends on.
+fn progress(row: &AnyRow) -> Result<Option<Progress>, StoreError> {
+    let json: Option<&str> = row.try_get("progress").during("read a job")?;
+    Ok(json.and_then(|json| serde_json::from_str(json).ok()))
 }
 
 fn from_json<T: DeserializeOwned>(

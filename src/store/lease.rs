@@ -13,6 +13,7 @@ use sqlx::{AnyConnection, Row};
 use crate::store::error::{During, StoreError};
 use crate::store::queue::take_turn;
 use crate::store::{Store, outcome, queue};
+use crate::training::progress::Progress;
 
 /// How long a lease lasts unless the configuration says otherwise.
 pub(super) const DEFAULT: Duration = Duration::from_secs(15);
@@ -34,23 +35,29 @@ pub(super) struct Orphan {
 }
 
 impl Store {
-    /// Puts off the end of the lease on a running job.
+    /// Puts off the end of the lease on a running job, and tells others how far it is.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when another replica runs the job by now or it waits for one;
     /// [`StoreError::JobState`] when it has ended.
-    pub async fn renew(&self, job: &str) -> Result<Renewal, StoreError> {
+    pub async fn renew(
+        &self,
+        job: &str,
+        progress: Option<Progress>,
+    ) -> Result<Renewal, StoreError> {
         const OPERATION: &str = "renew a lease";
-        let mut tx = self.begin(OPERATION).await?;
+        let mut tx = self.leases.begin().await.during(OPERATION)?;
         let until = self.lease_end(&mut tx).await?;
         // Without a turn at the queue: nobody's long request may let the lease run out.
         let row = sqlx::query(
-            "UPDATE jobs SET lease_until = $3 WHERE id = $1 AND state = 'running' AND holder = $2
+            "UPDATE jobs SET lease_until = $3, progress = $4
+             WHERE id = $1 AND state = 'running' AND holder = $2
              RETURNING reason",
         )
         .bind(job)
         .bind(&*self.replica)
         .bind(until)
+        .bind(progress.map(|it| serde_json::to_string(&it).expect("progress always makes JSON")))
         .fetch_optional(&mut *tx)
         .await
         .during(OPERATION)?;

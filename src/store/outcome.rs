@@ -150,7 +150,7 @@ impl Store {
         if !stored.is_empty() {
             self.count_change(&mut tx).await?;
         }
-        tx.commit().await.during(OPERATION)?;
+        self.commit_deletion(tx, OPERATION).await?;
         Ok(stored)
     }
 
@@ -179,7 +179,7 @@ impl Store {
         take_turn(&mut tx).await?;
         self.confirm(&mut tx, job, OPERATION).await?;
         end(&mut tx, job, JobState::Running, to, why).await?;
-        tx.commit().await.during(OPERATION)
+        self.commit_deletion(tx, OPERATION).await
     }
 }
 

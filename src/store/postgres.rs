@@ -11,7 +11,8 @@ use crate::causes::Causes;
 use crate::store::error::{During, StoreError, is_outage};
 use crate::store::{Engine, Opened};
 
-/// Connections of one replica. Few operations run at once, and a server has a hundred for all.
+/// Connections of one replica, one of which renews leases: many who read and write may keep these
+/// waiting, but not the lease. Few operations run at once, and a server has a hundred for all.
 const CONNECTIONS: u32 = 8;
 
 /// How long an operation waits for a connection before it says that there is none.
@@ -34,8 +35,9 @@ pub(super) async fn open(url: &str) -> Result<Opened, StoreError> {
     let mut connection = server.connect().await?;
     sqlx::migrate!().run(&mut connection).await.map_err(|source| server.migration_error(source))?;
     connection.close().await.during("close the connection that prepared the store")?;
-    let pool = server.pool();
-    Ok(Opened { reads: pool.clone(), writes: pool, engine: Engine::Postgres })
+    let pool = server.pool(CONNECTIONS - 1);
+    let leases = server.pool(1);
+    Ok(Opened { reads: pool.clone(), writes: pool, leases, engine: Engine::Postgres })
 }
 
 struct Server {
@@ -92,10 +94,11 @@ impl Server {
         }
     }
 
-    fn pool(&self) -> AnyPool {
+    fn pool(&self, connections: u32) -> AnyPool {
         AnyPoolOptions::new()
-            .max_connections(CONNECTIONS)
+            .max_connections(connections)
             .acquire_timeout(ACQUIRE)
+            .after_release(|connection, _| Box::pin(answers(connection)))
             .after_connect(|connection, _| {
                 Box::pin(async { connection.execute(SETUP).await.map(drop) })
             })
@@ -109,6 +112,13 @@ impl Server {
             source => StoreError::Migrate { database, source },
         }
     }
+}
+
+/// Whether a connection that is given back still answers. sqlx asks as well, but for ever: one whose
+/// operation was given up because the server fell silent would never leave its place to another.
+async fn answers(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
+    let answered = timeout(ACQUIRE, connection.ping()).await;
+    answered.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
 }
 
 /// sqlx's name for the number of prepared statements that a connection keeps.

@@ -12,13 +12,21 @@ use crate::store::error::{During, StoreError};
 use crate::store::lease::Orphan;
 use crate::store::outcome::{end, refusal, state_of, storable};
 use crate::store::{ROWS_PER_STATEMENT, Store, jobs, now, placeholders, refuse_nul, timestamp};
-use crate::training::job::{Example, Job, JobSpec, JobState, Target};
+use crate::training::job::{Example, Job, JobSpec, JobState, SkippedRows, Target};
 
 /// How often a job is started that was running when the server died.
 pub const MOST_ATTEMPTS: i64 = 3;
 
 /// Why a job failed whose record another version of the program may have written.
 const UNREADABLE: &str = "the job's stored record cannot be read; the server's log says why";
+
+/// What a job is accepted with.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    pub spec: &'a JobSpec,
+    pub examples: &'a [Example],
+    pub skipped: Option<&'a SkippedRows>,
+}
 
 /// What [`Store::cancel`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +55,11 @@ impl Store {
     pub async fn enqueue(
         &self,
         id: &str,
-        spec: &JobSpec,
-        examples: &[Example],
+        submission: Submission<'_>,
         max_queued: u32,
     ) -> Result<Job, StoreError> {
         const OPERATION: &str = "store a job";
+        let Submission { spec, examples, skipped } = submission;
         for (index, example) in examples.iter().enumerate() {
             refuse_nul(&format!("the text of examples[{index}]"), &example.text)?;
             for label in example.labels.values().flat_map(Target::labels) {
@@ -70,13 +78,14 @@ impl Store {
         }
         let count = i64::try_from(examples.len()).expect("a slice has fewer than 2^63 elements");
         sqlx::query(
-            "INSERT INTO jobs (id, state, spec, examples, created_at, attempts, published)
-             VALUES ($1, 'queued', $2, $3, $4, 0, '{}')",
+            "INSERT INTO jobs (id, state, spec, examples, created_at, attempts, published, skipped)
+             VALUES ($1, 'queued', $2, $3, $4, 0, '{}', $5)",
         )
         .bind(id)
         .bind(serde_json::to_string(spec).expect("a spec always makes JSON"))
         .bind(count)
         .bind(created_at)
+        .bind(skipped.map(|it| serde_json::to_string(it).expect("counts always make JSON")))
         .execute(&mut *tx)
         .await
         .during(OPERATION)?;
@@ -87,6 +96,7 @@ impl Store {
             state: JobState::Queued,
             spec: spec.clone(),
             examples: count,
+            skipped: skipped.cloned(),
             created_at: timestamp(created_at)?,
             started_at: None,
             finished_at: None,
@@ -95,6 +105,7 @@ impl Store {
             published: BTreeMap::new(),
             reason: None,
             result: None,
+            progress: None,
         })
     }
 
@@ -109,7 +120,7 @@ impl Store {
         let claimed = loop {
             let row = sqlx::query(
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, started_at = $1,
-                     holder = $2, lease_until = $3
+                     holder = $2, lease_until = $3, progress = NULL
                  WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1)
                    AND state = 'queued'
                    AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running')
@@ -160,7 +171,7 @@ impl Store {
                 return Err(refusal(&mut tx, id, OPERATION).await);
             }
         };
-        tx.commit().await.during(OPERATION)?;
+        self.commit_deletion(tx, OPERATION).await?;
         Ok(cancellation)
     }
 
@@ -214,7 +225,7 @@ impl Store {
                 }
             }
         }
-        tx.commit().await.during(OPERATION)?;
+        self.commit_deletion(tx, OPERATION).await?;
         Ok(recovered)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
+use sqlx::{Acquire, Any, AnyConnection, AnyPool, ConnectOptions, Connection, Executor};
 
 use crate::store::error::{During, StoreError};
 use crate::store::{Engine, Opened, lease};
@@ -35,14 +35,32 @@ pub(super) async fn open(url: &str) -> Result<Opened, StoreError> {
     let mut connection = file.prepare().await?;
     sqlx::migrate!().run(&mut connection).await.map_err(|source| file.migration_error(source))?;
     lease::end_all(&mut connection).await?;
+    // A process that was killed has left its own.
+    empty_log(&mut connection).await?;
     connection.close().await.during("close the connection that prepared the store")?;
+    // A single one, as only one may write: writers queue for it fairly instead of polling a locked
+    // file.
+    let writes = file.pool(AnyPoolOptions::new().max_connections(1), WRITE)?;
     Ok(Opened {
         reads: file.pool(AnyPoolOptions::new().max_connections(READERS), READ)?,
-        // A single one, as only one may write: writers queue for it fairly instead of polling a
-        // locked file.
-        writes: file.pool(AnyPoolOptions::new().max_connections(1), WRITE)?,
+        leases: writes.clone(),
+        writes,
         engine: Engine::Sqlite { _lock: Arc::new(file.lock) },
     })
+}
+
+/// Moves the write-ahead log into the file, where deleted rows are overwritten, and cuts it to nothing:
+/// it holds every page as it was before. False where readers kept it in use for the busy timeout.
+pub(super) async fn empty_log<'a>(
+    database: impl Acquire<'a, Database = Any>,
+) -> Result<bool, StoreError> {
+    const OPERATION: &str = "empty the write-ahead log";
+    let mut connection = database.acquire().await.during(OPERATION)?;
+    let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(&mut *connection)
+        .await
+        .during(OPERATION)?;
+    Ok(busy == 0)
 }
 
 /// The path of a database and the lock that keeps other processes away from it.

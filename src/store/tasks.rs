@@ -155,7 +155,7 @@ impl Store {
         let delete = sqlx::query("DELETE FROM tasks WHERE name = $1").bind(name);
         delete.execute(&mut *tx).await.during(OPERATION)?;
         self.count_change(&mut tx).await?;
-        tx.commit().await.during(OPERATION)
+        self.commit_deletion(tx, OPERATION).await
     }
 }
 

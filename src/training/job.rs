@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::heads::Kind;
 use crate::training::dataset::SHARE;
+use crate::training::progress::Progress;
 use crate::training::result::{JobResult, Promote};
 use crate::training::selection::Strength;
 use crate::training::solver::Solver;
@@ -198,6 +199,14 @@ pub struct EpochReport {
     pub tasks: BTreeMap<String, TaskReport>,
 }
 
+/// Rows of a request that are not trained on, as they cannot be examples.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedRows {
+    pub count: u64,
+    /// The code of the reason, such as `conflicting_labels`, to the number of its rows.
+    pub reasons: BTreeMap<String, u64>,
+}
+
 /// A job as it is stored and shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -207,6 +216,9 @@ pub struct Job {
     pub spec: JobSpec,
     /// Examples that came with the request.
     pub examples: i64,
+    /// What came with it besides, if anything.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub skipped: Option<SkippedRows>,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -219,4 +231,7 @@ pub struct Job {
     pub reason: Option<String>,
     /// `None` for a job that did not come to its end.
     pub result: Option<JobResult>,
+    /// Of a running job: what the replica that runs it has told last.
+    #[serde(skip)]
+    pub progress: Option<Progress>,
 }

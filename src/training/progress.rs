@@ -1,16 +1,16 @@
-//! How far the running job is, and about how much longer it takes. In memory only: the job's record
-//! keeps what lasts.
+//! How far the running job is, and about how much longer it takes. What is known here is told to other
+//! replicas with each renewal of the job's lease.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::training::job::JobState;
 
 /// What is being done for a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// It waits for its turn.
     Queued,
@@ -18,23 +18,28 @@ pub enum Phase {
     Gathering,
     /// Texts become embeddings; a step is a text.
     Embedding,
+    /// How strong the penalty is, or how sure a head may be, is found out on parts of the rows; how many
+    /// epochs that takes is not known.
+    CrossValidation,
     /// Heads are fit to embeddings; a step is an epoch.
     Fitting,
+    /// The same once more, with the rows that were held out; a step is an epoch of a task.
+    Refitting,
     /// The new versions become durable, then live.
     Publishing,
 }
 
 /// Where a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     pub phase: Phase,
     /// For the phases whose length is known beforehand.
-    #[serde(flatten)]
+    #[serde(flatten, default)]
     pub steps: Option<Steps>,
 }
 
 /// How far a phase is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
     /// Texts or epochs.
     pub done: usize,
@@ -54,13 +59,16 @@ struct Work {
     done: usize,
     /// 0 where it is not known.
     total: usize,
+    /// The phase's beginning, and its last step.
     since: Instant,
+    last: Instant,
 }
 
 impl Meter {
     /// The job enters a phase of `total` steps; 0 where their number is not known.
     pub fn enter(&self, job: &str, phase: Phase, total: usize) {
-        let work = Work { job: job.to_owned(), phase, done: 0, total, since: Instant::now() };
+        let now = Instant::now();
+        let work = Work { job: job.to_owned(), phase, done: 0, total, since: now, last: now };
         *self.work() = Some(work);
     }
 
@@ -68,6 +76,14 @@ impl Meter {
     pub fn reach(&self, done: usize) {
         if let Some(work) = &mut *self.work() {
             work.done = done;
+        }
+    }
+
+    /// The `done`th step has been done of a phase of `total` steps. If that is not the phase that was
+    /// entered last, it began when that did its last step.
+    pub fn step(&self, phase: Phase, done: usize, total: usize) {
+        if let Some(work) = &mut *self.work() {
+            work.step(phase, (done, total), Instant::now());
         }
     }
 
@@ -82,7 +98,8 @@ impl Meter {
             JobState::Queued => Some(Progress { phase: Phase::Queued, steps: None }),
             JobState::Running => {
                 let work = self.work();
-                work.as_ref().filter(|work| work.job == job).map(Work::progress)
+                let work = work.as_ref().filter(|work| work.job == job);
+                work.map(|work| work.progress(Instant::now()))
             }
             _ => None,
         }
@@ -95,12 +112,20 @@ impl Meter {
 }
 
 impl Work {
-    fn progress(&self) -> Progress {
+    fn step(&mut self, phase: Phase, (done, total): (usize, usize), now: Instant) {
+        if self.phase != phase {
+            (self.phase, self.since) = (phase, self.last);
+        }
+        (self.done, self.total, self.last) = (done, total, now);
+    }
+
+    fn progress(&self, now: Instant) -> Progress {
         let (done, total) = (self.done, self.total);
+        let elapsed = now.saturating_duration_since(self.since);
         let steps = (total > 0).then(|| Steps {
             done,
             total,
-            seconds_left: seconds_left(done, total, self.since.elapsed()),
+            seconds_left: seconds_left(done, total, elapsed),
         });
         Progress { phase: self.phase, steps }
     }
@@ -124,6 +149,27 @@ mod tests {
         assert_eq!(seconds_left(25, 100, seconds(5)), Some(15.0));
         assert_eq!(seconds_left(3, 10, seconds(1)), Some(2.3));
         assert_eq!(seconds_left(100, 100, seconds(5)), Some(0.0));
+    }
+
+    #[test]
+    fn the_time_of_one_phase_says_nothing_of_the_next() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let (job, phase) = ("first".to_owned(), Phase::Fitting);
+        let mut work = Work { job, phase, done: 0, total: 100, since: start, last: start };
+        let left = |work: &Work, seconds| work.progress(after(seconds)).steps?.seconds_left;
+        // A hundred seconds of cross-validation, whose end nobody knows.
+        for second in [1, 50, 100] {
+            work.step(Phase::CrossValidation, (0, 0), after(second));
+        }
+        assert_eq!(work.progress(after(100)), Progress { phase: work.phase, steps: None });
+        for epoch in 1..=10 {
+            work.step(Phase::Fitting, (epoch, 100), after(100 + epoch as u64));
+        }
+        assert_eq!(left(&work, 110), Some(90.0));
+        // The fit has converged, and another one goes on from there.
+        work.step(Phase::Refitting, (1, 100), after(112));
+        assert_eq!(left(&work, 112), Some(198.0));
     }
 
     #[test]

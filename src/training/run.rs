@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::Array2;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +29,8 @@ use crate::training::result::{RowCounts, Seconds, TextCounts};
 use crate::training::run::rows::Rows;
 use crate::training::solver::FitError;
 
-/// Epoch reports that may wait to be recorded before the solver waits for the store.
-const REPORTS: usize = 64;
+/// Steps that may wait to be recorded before the solver waits for the store.
+const STEPS: usize = 64;
 
 /// What a run works with.
 pub(super) struct Run<'a> {
@@ -150,8 +151,9 @@ impl Run<'_> {
         start: Vec<Start>,
         cancel: &CancellationToken,
     ) -> Result<Learning, RunError> {
-        self.progress.enter(&job.id, Phase::Fitting, job.spec.solver.epochs() as usize);
-        let (sender, mut reports) = mpsc::channel(REPORTS);
+        let epochs = job.spec.solver.epochs() as usize;
+        self.progress.enter(&job.id, Phase::Fitting, epochs);
+        let (sender, mut steps) = mpsc::channel(STEPS);
         let plan = Plan {
             solver: job.spec.solver.clone(),
             l2: job.spec.l2,
@@ -163,8 +165,11 @@ impl Run<'_> {
             let mut on_step = |step| {
                 // Nobody listens any more when the store refused a report: the job fails then.
                 let heard = match step {
-                    Step::Epoch(report) => sender.blocking_send(report).is_ok(),
-                    Step::CrossValidation | Step::Refit => !sender.is_closed(),
+                    Step::Epoch(_) => sender.blocking_send(step).is_ok(),
+                    // Only to be seen as it goes by.
+                    Step::CrossValidation | Step::Refit => {
+                        !matches!(sender.try_send(step), Err(TrySendError::Closed(_)))
+                    }
                 };
                 match heard && !cancelled.is_cancelled() {
                     true => ControlFlow::Continue(()),
@@ -174,11 +179,23 @@ impl Run<'_> {
             learn(&plan, data, &held_out, start, &mut on_step)
         });
         let mut recorded = Ok(());
-        let mut batch = Vec::with_capacity(REPORTS);
-        while recorded.is_ok() && reports.recv_many(&mut batch, REPORTS).await > 0 {
-            recorded = self.record(job, &mut batch).await;
+        let mut batch = Vec::with_capacity(STEPS);
+        let (mut refit, trained) = (0, job.spec.tasks.difference(&job.spec.frozen).count());
+        while recorded.is_ok() && steps.recv_many(&mut batch, STEPS).await > 0 {
+            let mut reports = Vec::new();
+            for step in batch.drain(..) {
+                match step {
+                    Step::CrossValidation => self.progress.step(Phase::CrossValidation, 0, 0),
+                    Step::Refit => {
+                        refit += 1;
+                        self.progress.step(Phase::Refitting, refit, epochs * trained);
+                    }
+                    Step::Epoch(report) => reports.push(report),
+                }
+            }
+            recorded = self.record(job, &reports).await;
         }
-        drop(reports);
+        drop(steps);
         let fitted = fitting.await;
         recorded?;
         match fitted {
@@ -189,14 +206,15 @@ impl Run<'_> {
         }
     }
 
-    async fn record(&self, job: &Job, reports: &mut Vec<EpochReport>) -> Result<(), RunError> {
+    async fn record(&self, job: &Job, reports: &[EpochReport]) -> Result<(), RunError> {
+        let Some(last) = reports.last() else { return Ok(()) };
         self.store.record_epochs(&job.id, reports).await?;
-        for (task, scores) in reports.last().iter().flat_map(|report| &report.tasks) {
+        for (task, scores) in &last.tasks {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);
         }
-        self.progress.reach(reports.last().map_or(0, |report| report.epoch as usize));
-        reports.clear();
+        let epochs = job.spec.solver.epochs() as usize;
+        self.progress.step(Phase::Fitting, last.epoch as usize, epochs);
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }

@@ -3,13 +3,14 @@
 //! Where replicas share the store, one of them runs a job, and holds its lease meanwhile; the others
 //! look now and then whether there is a job to start or to take over.
 
+mod hold;
+
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,11 +20,12 @@ use crate::encoder::Encoder;
 use crate::heads::follow::{FollowError, Follower};
 use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
-use crate::store::{Cancellation, Renewal, Store, StoreError};
-use crate::training::job::{Example, Job, JobSpec, JobState};
+use crate::store::{Cancellation, Store, StoreError, Submission};
+use crate::training::job::{Job, JobState};
 use crate::training::progress::{Meter, Phase, Progress};
 use crate::training::publish::publish;
 use crate::training::run::{Fitted, Run, RunError};
+use crate::training::worker::hold::Hold;
 
 /// Why a job ended that nobody cancelled by name.
 const SHUT_DOWN: &str = "the server was shut down";
@@ -36,8 +38,12 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks for jobs that other replicas have accepted or left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The longest time between two renewals of a lease: they also tell of cancellations elsewhere.
-const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait for a job to be claimed. A claim of which the answer is lost is settled as that of
+/// a replica that died.
+const CLAIM: Duration = Duration::from_secs(30);
+
+/// How long to wait for the number of jobs.
+const COUNT: Duration = Duration::from_secs(5);
 
 /// How often a job is judged again because another replica has changed what is live meanwhile.
 const MOST_JUDGEMENTS: u32 = 5;
@@ -71,6 +77,14 @@ struct Running {
     cancel: CancellationToken,
 }
 
+/// A job that has come to its end and is to be recorded.
+struct Ending<'a> {
+    job: &'a Job,
+    outcome: Result<Fitted, RunError>,
+    cancel: &'a CancellationToken,
+    shutdown: &'a CancellationToken,
+}
+
 impl Trainer {
     /// A trainer that has not begun: it works once [`Trainer::run`] is polled.
     pub fn new(parts: TrainerParts, config: TrainingConfig) -> Trainer {
@@ -85,10 +99,10 @@ impl Trainer {
     }
 
     /// Accepts a job. Once this returns, no crash loses it.
-    pub async fn submit(&self, spec: JobSpec, examples: &[Example]) -> Result<Job, StoreError> {
+    pub async fn submit(&self, submission: Submission<'_>) -> Result<Job, StoreError> {
         let id = Uuid::now_v7().to_string();
         let most = self.0.config.queued_jobs.get().try_into().unwrap_or(u32::MAX);
-        let job = self.store().enqueue(&id, &spec, examples, most).await?;
+        let job = self.store().enqueue(&id, submission, most).await?;
         self.changed().await;
         self.0.submitted.notify_one();
         Ok(job)
@@ -124,25 +138,26 @@ impl Trainer {
         while self.runs(job) && changes.changed().await.is_ok() {}
     }
 
-    /// Where a job is, if it waits or this process runs it.
+    /// Where a job is that has not ended, as far as its record is not older.
     pub fn progress(&self, job: &Job) -> Option<Progress> {
-        self.0.progress.of(&job.id, job.state)
+        let told = job.progress.filter(|_| job.state == JobState::Running);
+        self.0.progress.of(&job.id, job.state).or(told)
     }
 
     /// Runs jobs until `shutdown`; the one that runs then is cancelled and recorded so.
     pub async fn run(self, shutdown: CancellationToken) {
         self.count_jobs().await;
         while !shutdown.is_cancelled() {
-            match self.claim(&shutdown).await {
-                Ok(Some((job, cancel))) => self.work_on(&job, &cancel, &shutdown).await,
-                Ok(None) => self.wait_for_work(&shutdown).await,
-                Err(error) => {
-                    // That the database is away is told once, by those who follow it.
-                    if !error.is_outage() {
-                        tracing::error!(error = %Causes(&error), "cannot look for the next job; trying again");
-                    }
+            match timeout(CLAIM, self.claim(&shutdown)).await {
+                Ok(Ok(Some((job, cancel)))) => self.work_on(&job, &cancel, &shutdown).await,
+                Ok(Ok(None)) => self.wait_for_work(&shutdown).await,
+                // That the database is away is told once, by those who follow it.
+                Ok(Err(error)) if error.is_outage() => pause(&shutdown).await,
+                Ok(Err(error)) => {
+                    tracing::error!(error = %Causes(&error), "cannot look for the next job; trying again");
                     pause(&shutdown).await;
                 }
+                Err(_) => pause(&shutdown).await,
             }
         }
         // Those who watch jobs that will not run any more have to look up.
@@ -205,56 +220,42 @@ impl Trainer {
     async fn work_on(&self, job: &Job, cancel: &CancellationToken, shutdown: &CancellationToken) {
         self.changed().await;
         tracing::info!(job = job.id, attempt = job.attempts, "training starts");
+        let hold = Hold::new(self.store(), &job.id, &self.0.progress, cancel);
         let work = async {
-            let outcome = self.train(job, cancel).await;
+            let outcome = hold.unless_silent(self.train(job, cancel)).await;
             self.0.progress.enter(&job.id, Phase::Publishing, 0);
-            self.conclude(job, outcome, cancel, shutdown).await;
+            let mut ending = Ending {
+                job,
+                outcome: outcome.unwrap_or(Err(RunError::Interrupted)),
+                cancel,
+                shutdown,
+            };
+            self.conclude(&mut ending, &hold).await;
         };
         tokio::select! {
             () = work => {}
-            never = self.keep_lease(&job.id, cancel) => match never {},
+            never = hold.keep() => match never {},
         }
         self.0.progress.clear();
         *self.0.running.lock().await = None;
         self.changed().await;
     }
 
-    /// Renews the lease, for ever; cancels the run when that is asked for elsewhere, or when the lease
-    /// is lost.
-    async fn keep_lease(&self, job: &str, cancel: &CancellationToken) -> Infallible {
-        let mut beats = interval((self.store().lease() / 3).min(RENEW_EVERY));
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            beats.tick().await;
-            match self.store().renew(job).await {
-                Ok(Renewal::Continue) => {}
-                Ok(Renewal::Cancel) => cancel.cancel(),
-                // As long as nobody has taken the job over, it is still ours.
-                Err(error) if error.is_outage() || error.is_passing() => {}
-                // The work ends at its next step, which the store refuses.
-                Err(_) => cancel.cancel(),
-            }
-        }
-    }
-
     /// Records how a job ended, however long that takes, unless the server ends or another replica has
     /// taken the job over.
-    async fn conclude(
-        &self,
-        job: &Job,
-        mut outcome: Result<Fitted, RunError>,
-        cancel: &CancellationToken,
-        shutdown: &CancellationToken,
-    ) {
+    async fn conclude(&self, ending: &mut Ending<'_>, hold: &Hold<'_>) {
+        let Ending { job, cancel, shutdown, .. } = *ending;
         let mut judgements = 1;
-        while let Err(error) = self.record(job, &outcome, cancel, shutdown).await {
+        loop {
+            let Some(recorded) = hold.unless_silent(self.record(ending)).await else { continue };
+            let Err(error) = recorded else { return };
             match error {
                 StoreError::ChampionChanged { .. } if judgements < MOST_JUDGEMENTS => {
                     judgements += 1;
                 }
                 StoreError::CancelRequested { .. } => {
                     cancel.cancel();
-                    outcome = Err(RunError::Cancelled);
+                    ending.outcome = Err(RunError::Cancelled);
                 }
                 StoreError::LeaseLost { .. } | StoreError::JobState { .. } => {
                     tracing::warn!(
@@ -273,12 +274,12 @@ impl Trainer {
                     }
                     pause(shutdown).await;
                 }
-                error if matches!(outcome, Err(RunError::Failed(_))) => {
+                error if matches!(ending.outcome, Err(RunError::Failed(_))) => {
                     tracing::error!(job = job.id, error = %Causes(&error), "cannot record that the job failed");
                     return;
                 }
                 // It cannot be published as it is: its task changes or has changed.
-                error => outcome = Err(RunError::Failed(error.to_string())),
+                error => ending.outcome = Err(RunError::Failed(error.to_string())),
             }
         }
     }
@@ -302,13 +303,8 @@ impl Trainer {
     }
 
     /// Records how a job ended: what it published is durable first, then live.
-    async fn record(
-        &self,
-        job: &Job,
-        outcome: &Result<Fitted, RunError>,
-        cancel: &CancellationToken,
-        shutdown: &CancellationToken,
-    ) -> Result<(), StoreError> {
+    async fn record(&self, ending: &Ending<'_>) -> Result<(), StoreError> {
+        let Ending { job, outcome, cancel, shutdown } = ending;
         let store = self.store();
         // A cancellation comes before this or finds the job ended, never in between.
         let _running = self.0.running.lock().await;
@@ -358,8 +354,8 @@ impl Trainer {
     }
 
     async fn count_jobs(&self) {
-        // A gauge that is late is no reason to fail a job.
-        let Ok(counts) = self.store().job_counts().await else { return };
+        // A gauge that is late is no reason to fail a job, or to hold it up.
+        let Ok(Ok(counts)) = timeout(COUNT, self.store().job_counts()).await else { return };
         for (state, count) in [
             (JobState::Queued, counts.queued),
             (JobState::Running, counts.running),

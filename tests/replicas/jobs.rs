@@ -14,6 +14,10 @@ fn the_job_of_a_replica_that_is_killed_is_done_once_by_another() {
     // Whoever does not run it shows it as it happens.
     let other = &system.replicas[(runner + 1) % 3];
     assert_eq!(other.events(&id).next().as_deref(), Some("epoch"));
+    until("its progress is told as well", PATIENCE, || {
+        let progress = &other.job(&id)["progress"];
+        (progress["phase"] == "fitting" && progress["seconds_left"].is_f64()).then_some(())
+    });
     system.replicas.remove(runner).end(Signal::Kill);
 
     let job = system.replicas[0].finished(&id);

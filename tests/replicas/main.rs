@@ -16,4 +16,5 @@ mod follow;
 mod jobs;
 #[allow(dead_code, reason = "the store's tests need more of it")]
 mod postgres;
+mod silence;
 mod system;

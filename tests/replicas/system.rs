@@ -29,6 +29,11 @@ impl System {
     pub fn of(count: usize) -> Option<System> {
         let postgres = Postgres::start()?;
         let url = postgres.create("heads");
+        Some(System::on(postgres, url, count))
+    }
+
+    /// So many replicas that reach the database at `url` and are ready.
+    pub fn on(postgres: Postgres, url: String, count: usize) -> System {
         let mut system = System { replicas: Vec::new(), postgres, url, sites: Vec::new() };
         // All of them first: they start together.
         for _ in 0..count {
@@ -36,7 +41,7 @@ impl System {
             system.replicas.push(server);
         }
         system.replicas.iter().for_each(Server::wait_until_ready);
-        Some(system)
+        system
     }
 
     /// Another replica, which is starting.
@@ -56,11 +61,10 @@ impl System {
     /// The place of the replica that runs the job, once it has done an epoch.
     pub fn runner(&self, job: &str) -> usize {
         until("the job runs", PATIENCE, || {
-            let runs = |server: &Server| {
-                let job = server.job(job);
-                job["progress"]["phase"] == "fitting" && job["epochs"] != json!([])
-            };
-            self.replicas.iter().position(runs)
+            let begins = format!("training starts job=\\\"{job}\\\"");
+            let begun = |server: &Server| format!("{:?}", server.process.stderr).contains(&begins);
+            let runner = self.replicas.iter().position(begun)?;
+            (self.replicas[runner].job(job)["epochs"] != json!([])).then_some(runner)
         })
     }
 

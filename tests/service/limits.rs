@@ -73,6 +73,35 @@ async fn large_bodies_share_the_room_that_there_is_and_small_ones_need_none() {
 }
 
 #[tokio::test]
+async fn examples_take_up_room_until_they_are_stored_however_short_their_rows_are() {
+    const ROWS: usize = 3000;
+    let app = TestApp::with(|config| config.limits.body_bytes_in_flight = count(3 << 20)).await;
+    let rows: String = (0..ROWS).map(|row| format!("{row},Finance\n")).collect();
+    let upload = format!("text,topic\n{rows}");
+    assert!(upload.len() < 64 << 10, "as bytes of a body, they need no room");
+    let (rest, pieces) = mpsc::unbounded_channel::<Result<String, String>>();
+    rest.send(Ok(upload.clone())).unwrap();
+    let pieces = stream::unfold(pieces, async |mut pieces| Some((pieces.recv().await?, pieces)));
+    let request = app.request(Method::POST, "/train").header("content-type", "text/csv");
+    let first = tokio::spawn(answer(request.body(Body::wrap_stream(pieces))));
+    // Until the first one's rows have arrived, the second one is read to its end, which is no row.
+    let refused = loop {
+        let answer = app.send("/train", "text/csv", format!("{upload}no row\n")).await;
+        if answer.1["code"] != "invalid_csv" {
+            break answer;
+        }
+    };
+    assert_problem(&refused, 429, "bodies_full", None, &["3145728"]);
+
+    rest.send(Ok("the end,Technology\n".to_owned())).unwrap();
+    drop(rest);
+    let (status, job) = first.await.unwrap();
+    assert_eq!((status, &job["examples"]), (StatusCode::ACCEPTED, &json!(ROWS + 1)), "{job}");
+    let (status, _) = app.send("/train", "text/csv", format!("{upload}more,Technology\n")).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
 async fn a_connection_that_never_begins_a_request_is_closed() {
     let app = TestApp::start().await;
     let silent = ["", "PRI * HTTP", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "GET"];

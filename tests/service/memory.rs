@@ -1,5 +1,8 @@
 //! What is remembered of examples: embeddings, texts, and how to make the server forget them.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -123,6 +126,46 @@ async fn without_texts_the_embeddings_alone_are_enough_for_the_same_model() {
     let (_, removed) =
         forget(&app, json!({"texts": ["The film was a cinematic masterpiece."]})).await;
     assert_eq!(removed, json!({"removed": 1}));
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_kept_or_was_deleted_is_in_no_file() {
+    let app = TestApp::with(|config| config.store.texts = false).await;
+    let examples = |secret: &str| {
+        json!([
+            {"text": format!("the {secret} film"), "labels": {"sentiment": "Positive"}},
+            {"text": format!("a dull {secret}"), "labels": {"sentiment": "Negative"}},
+        ])
+    };
+    app.trained(json!({"examples": examples("marmot")})).await;
+    assert_eq!(files_with(&app, "marmot"), [] as [PathBuf; 0]);
+    let running = app.train_for_ever().await;
+    let waiting = app.submit(json!({"examples": examples("weasel")})).await;
+    assert_ne!(files_with(&app, "weasel"), [] as [PathBuf; 0], "a job that waits needs its texts");
+    for job in [waiting, running] {
+        app.delete(&format!("/train/{job}")).await;
+        app.ended(&job).await;
+    }
+    assert_eq!(files_with(&app, "weasel"), [] as [PathBuf; 0]);
+
+    let app = app.restart(|config| config.store.texts = true).await;
+    app.trained(json!({"examples": examples("badger")})).await;
+    assert_ne!(files_with(&app, "badger"), [] as [PathBuf; 0]);
+    let texts = examples("badger");
+    let texts: Vec<&Value> = texts.as_array().unwrap().iter().map(|it| &it["text"]).collect();
+    assert_eq!(forget(&app, json!({"texts": texts})).await.1, json!({"removed": 2}));
+    assert_eq!(files_with(&app, "badger"), [] as [PathBuf; 0]);
+}
+
+/// The files of the store in which a word stands as it is.
+fn files_with(app: &TestApp, word: &str) -> Vec<PathBuf> {
+    let database = app.store_url();
+    let folder = Path::new(database.strip_prefix("sqlite:").unwrap()).parent().unwrap();
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let holds = |file: &PathBuf| {
+        fs::read(file).unwrap().windows(word.len()).any(|bytes| bytes == word.as_bytes())
+    };
+    files.filter(holds).collect()
 }
 
 #[tokio::test]

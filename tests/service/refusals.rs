@@ -151,6 +151,22 @@ async fn bytes_that_are_not_utf8_are_refused_with_their_place() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_refused_as_such() {
+    let app = TestApp::start().await;
+    for (route, content_type) in
+        [("/embed", "application/json"), ("/train", "application/json"), ("/train", "text/csv")]
+    {
+        let request = app.request(Method::POST, route).header("content-type", content_type);
+        let request = request.header("content-encoding", "gzip").body(b"\x1f\x8b\x08".to_vec());
+        let refused = answer(request).await;
+        assert_problem(&refused, 415, "unsupported_content_encoding", None, &["gzip", "none"]);
+    }
+    let request = app.request(Method::POST, "/embed").header("content-encoding", "identity");
+    let (status, _) = answer(request.json(&json!({"inputs": "a"}))).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn other_media_types_are_refused_with_those_that_are_taken() {
     let app = TestApp::start().await;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/xml"] {
@@ -218,9 +234,16 @@ async fn a_method_that_a_route_does_not_take_is_refused_with_those_that_it_does(
 #[tokio::test]
 async fn a_query_that_a_route_does_not_know_is_refused() {
     let app = TestApp::start().await;
-    for (query, mention) in
-        [("limit=0", "limit"), ("limit=x", "limit"), ("state=done", "done"), ("page=2", "page")]
-    {
+    for (query, mention) in [
+        ("limit=0", "limit"),
+        ("limit=x", "limit"),
+        ("state=done", "done"),
+        ("page=2", "page"),
+        ("before=yesterday", "`next` of a page"),
+        ("before=", "`next` of a page"),
+        // A UUID, but not as it is written here, where it would come before all others.
+        ("before=01A2098B-E952-7606-B325-4B7336E6FAB1", "`next` of a page"),
+    ] {
         let (status, problem) = app.get(&format!("/train?{query}")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{query}: {problem}");
         let detail = problem["detail"].as_str().unwrap();

@@ -91,6 +91,10 @@ async fn weights_come_with_every_format_alike() {
     }
     assert!(scores[0] == scores[1] && scores[1] == scores[2], "{scores:?}");
     assert_ne!(scores[2], scores[3]);
+    let (_, listed) = app.get("/examples").await;
+    let listed: Vec<&Value> = listed["examples"].as_array().unwrap().iter().collect();
+    let listed = listed.iter().map(|example| example.get("weight"));
+    assert!(listed.eq([None, Some(&json!(0.5)), Some(&json!(1.0))]));
 
     for (weight, said) in [("heavy", "\"heavy\""), ("-1", "-1"), ("inf", "inf")] {
         let csv = format!("text,sentiment,weight\nbad,Negative,1\ngood,Positive,{weight}\n");
@@ -206,7 +210,9 @@ async fn bad_rows_are_skipped_and_listed_where_that_is_asked_for() {
     assert!(conflict.contains("line 2") && conflict.contains("Finance"), "{conflict}");
     let job = app.ended(job["id"].as_str().unwrap()).await;
     assert_eq!(job["state"], "succeeded", "{job}");
-    assert!(job.get("skipped").is_none(), "{job}");
+    let reasons = expected.map(|(_, code)| (code.to_owned(), json!(1)));
+    let reasons = Value::Object(reasons.into_iter().collect());
+    assert_eq!(job["skipped"], json!({"count": 4, "reasons": reasons}), "the record quotes no row");
 
     let (status, job) = app.send("/train?on_bad_row=skip", "text/csv", CSV).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{job}");
@@ -225,6 +231,7 @@ async fn of_many_bad_rows_a_hundred_are_listed() {
     assert_eq!((&job["skipped"]["count"], &job["examples"]), (&json!(300), &json!(2)));
     let rows = job["skipped"]["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 100);
+    assert_eq!(job["skipped"]["reasons"], json!({"no_labels": 150, "invalid_json": 150}));
     assert_eq!((&rows[0]["code"], &rows[1]["code"]), (&json!("no_labels"), &json!("invalid_json")));
     assert_eq!(rows[99]["line"], 100);
 

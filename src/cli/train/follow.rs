@@ -79,10 +79,10 @@ impl Shown {
     }
 
     fn say(&mut self, what: &Value, bar: &Bar) {
-        let what = what.as_str().unwrap_or_default();
+        let what = what.as_str().unwrap_or_default().replace('_', " ");
         if self.0 != what {
-            what.clone_into(&mut self.0);
-            bar.say(what);
+            bar.say(&what);
+            self.0 = what;
         }
     }
 }

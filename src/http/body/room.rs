@@ -1,5 +1,5 @@
-//! How many bytes of bodies the server holds at a time: many uploads at once, each within its limit,
-//! must not add up to more memory than there is.
+//! How many bytes of bodies, and of what is made of them, the server holds at a time: many uploads at
+//! once, each within its limit, must not add up to more memory than there is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +46,8 @@ impl BodyRoom {
 }
 
 impl Share {
-    /// Makes room for the first `bytes` of the body.
+    /// Makes room for `bytes` of the body and of what was made of it. There always is for a single
+    /// one, whose own limits bound it.
     ///
     /// # Errors
     /// 429 where others leave too little of it.
@@ -56,10 +57,13 @@ impl Share {
         if bytes <= ALWAYS_TAKEN.max(had) {
             return Ok(());
         }
-        let fits = |taken: usize| Some(taken + (bytes - had)).filter(|&sum| sum <= room.capacity);
+        let fits = |taken: usize| {
+            let sum = taken + (bytes - had);
+            (sum <= room.capacity || taken == had).then_some(sum)
+        };
         if room.taken.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             let detail = format!(
-                "this body has {bytes} bytes or more, for which there is no room beside those of other requests; allowed: {} bytes in all; a body of up to {ALWAYS_TAKEN} is always taken",
+                "this body takes {bytes} bytes or more, for which there is no room beside those of other requests; allowed: {} bytes in all; a body of up to {ALWAYS_TAKEN} is always taken",
                 room.capacity
             );
             return Err(Problem::too_many(Rejection::BodiesFull, "bodies_full", detail));
@@ -104,17 +108,21 @@ mod tests {
         second.grow_to(ALWAYS_TAKEN + 1).unwrap_err();
         drop(kept);
         second.grow_to(3 * ALWAYS_TAKEN).unwrap();
-        second.grow_to(3 * ALWAYS_TAKEN + 1).unwrap_err();
         drop(second);
         assert_eq!(room.taken.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn small_bodies_need_no_room() {
+    fn small_bodies_need_no_room_and_a_single_one_has_it() {
         let room = Arc::new(BodyRoom::new(1));
+        let only = room.share();
+        only.grow_to(ALWAYS_TAKEN + 1).unwrap();
+        only.grow_to(3 * ALWAYS_TAKEN).unwrap();
         for bytes in [0, 1, ALWAYS_TAKEN] {
             room.share().grow_to(bytes).unwrap();
         }
         room.share().grow_to(ALWAYS_TAKEN + 1).unwrap_err();
+        drop(only);
+        room.share().grow_to(ALWAYS_TAKEN + 1).unwrap();
     }
 }

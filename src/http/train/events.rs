@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response, Sse};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::http::AppState;
 use crate::http::error::Problem;
@@ -25,6 +25,9 @@ const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The id of the last event; those of epochs are their numbers.
 const END: &str = "end";
+
+/// How long to wait for a job's record.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Between two looks at the progress, which changes all the time.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -117,7 +120,7 @@ impl Watcher {
             self.changes.mark_unchanged();
             let runs_here = self.state.trainer.runs(&self.id);
             // A store that does not answer ends the stream; the client comes back by itself.
-            let job = self.state.store.job(&self.id).await.ok()??;
+            let job = timeout(LOOK, self.state.store.job(&self.id)).await.ok()?.ok()??;
             if job.state.has_ended() {
                 self.state.trainer.let_go(&self.id).await;
             }

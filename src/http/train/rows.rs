@@ -15,7 +15,10 @@ use crate::heads::live::Snapshot;
 use crate::heads::task::TaskLimits;
 use crate::http::error::Problem;
 use crate::http::one_or_many::OneOrMany;
-use crate::training::job::Example;
+use crate::training::job::{Example, SkippedRows};
+
+/// Bytes that an example takes beside its text: measured with one short label, rounded up.
+const EXAMPLE_BYTES: usize = 640;
 
 /// Skipped rows that an answer lists.
 const MOST_LISTED: usize = 100;
@@ -104,6 +107,8 @@ pub struct Checked {
 #[derive(Debug, Default, Serialize)]
 pub struct Skipped {
     count: usize,
+    /// Rows by the codes of their reasons.
+    reasons: BTreeMap<&'static str, u64>,
     /// The first hundred.
     rows: Vec<SkippedRow>,
 }
@@ -140,6 +145,11 @@ impl Rows {
         })
     }
 
+    /// Bytes that the examples take beside their texts.
+    pub fn held(&self) -> usize {
+        self.places.len() * EXAMPLE_BYTES
+    }
+
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
@@ -166,11 +176,13 @@ impl Rows {
         if self.rules.on_bad_row == OnBadRow::Refuse {
             return Err(problem);
         }
-        self.checked.skipped.count += 1;
-        if self.checked.skipped.rows.len() < MOST_LISTED {
-            let (code, detail) = problem.reason();
+        let skipped = &mut self.checked.skipped;
+        let (code, detail) = problem.reason();
+        skipped.count += 1;
+        *skipped.reasons.entry(code).or_default() += 1;
+        if skipped.rows.len() < MOST_LISTED {
             let detail = detail.chars().take(MOST_REASON).collect();
-            self.checked.skipped.rows.push(SkippedRow { place, code, detail });
+            skipped.rows.push(SkippedRow { place, code, detail });
         }
         Ok(())
     }
@@ -263,6 +275,12 @@ impl Rows {
 impl Skipped {
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// For the job's record, which quotes no rows.
+    pub fn summary(&self) -> Option<SkippedRows> {
+        let reasons = self.reasons.iter().map(|(&code, &rows)| (code.to_owned(), rows)).collect();
+        (!self.is_empty()).then(|| SkippedRows { count: self.count as u64, reasons })
     }
 }
 

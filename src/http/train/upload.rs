@@ -37,6 +37,7 @@ pub async fn read(format: Format, mut body: Pieces, rows: &mut Rows) -> Result<(
             let mut reader = csv::Reader::default();
             while let Some(piece) = body.next().await? {
                 reader.feed(&piece, rows)?;
+                body.hold(rows.held())?;
             }
             reader.finish(rows)
         }
@@ -44,6 +45,7 @@ pub async fn read(format: Format, mut body: Pieces, rows: &mut Rows) -> Result<(
             let mut reader = ndjson::Reader::default();
             while let Some(piece) = body.next().await? {
                 reader.feed(&piece, rows)?;
+                body.hold(rows.held())?;
             }
             reader.finish(rows)
         }

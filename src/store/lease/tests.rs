@@ -26,10 +26,10 @@ async fn a_job_whose_lease_has_not_run_out_is_left_alone() {
         assert_eq!(store.recover(OnRestart::Fail).await.unwrap(), Recovered::default());
         assert_eq!(store.claim_next().await.unwrap(), None);
     }
-    assert_eq!(first.renew(&job).await.unwrap(), Renewal::Continue);
+    assert_eq!(first.renew(&job, None).await.unwrap(), Renewal::Continue);
     let published = finish(&first, &job, vec![new_version(topic(), b"w")]).await.unwrap();
     assert_eq!(published.len(), 1);
-    let refused = first.renew(&job).await;
+    let refused = first.renew(&job, None).await;
     assert!(matches!(refused, Err(StoreError::JobState { state: JobState::Succeeded, .. })));
 }
 
@@ -46,7 +46,7 @@ async fn a_job_of_a_silent_replica_is_taken_over_and_the_first_one_changes_nothi
 
     let lost =
         |refused: StoreError| matches!(refused, StoreError::LeaseLost { job: it } if it == job);
-    assert!(lost(first.renew(&job).await.unwrap_err()));
+    assert!(lost(first.renew(&job, None).await.unwrap_err()));
     assert!(lost(first.record_epochs(&job, &report(2)).await.unwrap_err()));
     assert!(lost(first.fail(&job, "for the test").await.unwrap_err()));
     assert!(lost(first.stop(&job, "for the test").await.unwrap_err()));
@@ -66,7 +66,7 @@ async fn a_job_of_a_silent_replica_is_taken_over_and_the_first_one_changes_nothi
 async fn a_lease_that_ran_out_is_still_its_holders_until_another_takes_it() {
     let (_folder, first, second, job) = two_replicas(Duration::ZERO).await;
     let first = first.with_leases_of(Duration::from_secs(60));
-    assert_eq!(first.renew(&job).await.unwrap(), Renewal::Continue);
+    assert_eq!(first.renew(&job, None).await.unwrap(), Renewal::Continue);
     assert_eq!(second.recover(OnRestart::Resume).await.unwrap(), Recovered::default());
     first.record_epochs(&job, &report(1)).await.unwrap();
     finish(&first, &job, vec![]).await.unwrap();
@@ -95,7 +95,7 @@ async fn of_those_who_would_take_a_job_over_one_does() {
 async fn a_holder_learns_of_a_cancellation_on_another_replica_and_cannot_publish() {
     let (_folder, first, second, job) = two_replicas(Duration::from_secs(60)).await;
     second.cancel(&job, "asked to").await.unwrap();
-    assert_eq!(first.renew(&job).await.unwrap(), Renewal::Cancel);
+    assert_eq!(first.renew(&job, None).await.unwrap(), Renewal::Cancel);
     let outcome = Outcome { versions: vec![new_version(topic(), b"w")], ..Outcome::default() };
     let refused = first.finish(&job, outcome).await;
     assert!(matches!(refused, Err(StoreError::CancelRequested { .. })), "{refused:?}");

@@ -48,7 +48,8 @@ async fn a_text_or_label_with_nul_is_refused_with_its_position() {
         (example("a\0b", &[]), "the text of examples[1]"),
         (example("a", &[("topic", "Fin\0ance")]), "a label of examples[1]"),
     ] {
-        let refused = store.enqueue(&job_id(), &spec(), &[fine.clone(), odd], 100).await;
+        let refused =
+            store.enqueue(&job_id(), submission(&spec(), &[fine.clone(), odd]), 100).await;
         let Err(error @ StoreError::NulCharacter { .. }) = refused else { panic!("{refused:?}") };
         assert!(error.to_string().starts_with(what), "{error}");
     }
@@ -61,7 +62,9 @@ async fn concurrent_requests_never_overfill_the_queue() {
     let examples = [example("a", &[("topic", "Finance")])];
     let tries = (0..20).map(|_| {
         let (store, examples) = (store.clone(), examples.clone());
-        tokio::spawn(async move { store.enqueue(&job_id(), &spec(), &examples, 3).await })
+        tokio::spawn(
+            async move { store.enqueue(&job_id(), submission(&spec(), &examples), 3).await },
+        )
     });
     let mut accepted = 0;
     for outcome in join_all(tries).await {
@@ -78,10 +81,10 @@ async fn concurrent_requests_never_overfill_the_queue() {
 #[tokio::test]
 async fn a_running_job_takes_no_place_in_the_queue() {
     let (_folder, store) = store().await;
-    store.enqueue(&job_id(), &spec(), &[], 1).await.unwrap();
+    store.enqueue(&job_id(), submission(&spec(), &[]), 1).await.unwrap();
     store.claim_next().await.unwrap().unwrap();
-    store.enqueue(&job_id(), &spec(), &[], 1).await.unwrap();
-    let refused = store.enqueue(&job_id(), &spec(), &[], 1).await;
+    store.enqueue(&job_id(), submission(&spec(), &[]), 1).await.unwrap();
+    let refused = store.enqueue(&job_id(), submission(&spec(), &[]), 1).await;
     assert!(matches!(refused, Err(StoreError::QueueFull { max_queued: 1 })));
 }
 
@@ -89,7 +92,7 @@ async fn a_running_job_takes_no_place_in_the_queue() {
 async fn an_id_is_taken_once() {
     let (_folder, store) = store().await;
     let job = enqueue(&store, &spec(), &[example("first", &[])]).await;
-    let refused = store.enqueue(&job.id, &spec(), &[example("second", &[])], 100).await;
+    let refused = store.enqueue(&job.id, submission(&spec(), &[example("second", &[])]), 100).await;
     assert!(matches!(refused, Err(StoreError::Database { operation: "store a job", .. })));
     assert_eq!(store.job_examples(&job.id).await.unwrap(), [example("first", &[])]);
 }
