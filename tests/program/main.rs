@@ -5,6 +5,7 @@ mod client;
 mod client_train;
 mod crash;
 mod defaults;
+mod descriptions;
 mod export;
 mod isolation;
 mod logs;
