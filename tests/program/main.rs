@@ -7,6 +7,7 @@ mod crash;
 mod defaults;
 mod descriptions;
 mod export;
+mod guides;
 mod isolation;
 mod logs;
 mod memory;
