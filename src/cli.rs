@@ -1,13 +1,15 @@
-//! The command line: `serve`, `pull`, `export`, `bench`, `health`, and a server's clients `train`,
-//! `classify` and `embed`.
+//! The command line: `serve`, `pull`, `export`, `bench`, `health`; a server's clients `train`,
+//! `classify` and `embed`; and what a shell and `man` know of all these, `completions` and `man`.
 
 mod bench;
 mod classify;
 mod client;
+mod completions;
 mod embed;
 mod environment;
 mod export;
 mod health;
+mod man;
 mod output;
 mod pull;
 mod serve;
@@ -38,6 +40,8 @@ enum Command {
     Train(Box<train::Train>),
     Classify(classify::Classify),
     Embed(embed::Embed),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// Runs the program; an error is one line on stderr and status 1.
@@ -51,6 +55,8 @@ pub fn run() -> ExitCode {
         Command::Train(train) => train.run(),
         Command::Classify(classify) => classify.run(),
         Command::Embed(embed) => embed.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

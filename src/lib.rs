@@ -1,5 +1,14 @@
 //! One server, one shared sentence encoder per model, many task heads, trained while serving.
 //!
+//! This is the inside of the program `polyhead`; how to use it from without is in `README.md` and in the
+//! guides in `docs/`, how to change it in `CONTRIBUTING.md`. The crate is not published, and its items
+//! are public so that tests and benchmarks reach them, not as an interface that stays.
+//!
+//! New here? Read this page, then follow one request, from its handler [`http::embed`] to
+//! [`Encoder::embed`](encoder::Encoder::embed), and one job, from [`http::train`] by way of
+//! [`training::worker`] and [`training::learn`] to [`heads::live`]. [`app`] shows how all of it is put
+//! together, [`config`] what can be set, and [`http::router`] which routes there are.
+//!
 //! # The map
 //!
 //! ```text

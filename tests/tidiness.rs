@@ -231,11 +231,30 @@ fn every_subcommand_that_is_told_of_exists() {
         .filter(|file| file.parent() == Some(Path::new("src/cli")))
         .map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let pages = ["README.md", "models/README.md", "docs/benchmarking.md"];
-    for file in pages.into_iter().chain(["config.toml", "Dockerfile", "Makefile"]) {
-        let text = read(Path::new(file));
-        for command in self::commands(&text, "polyhead") {
+    let mut told =
+        files_below(Path::new("."), &|file| file.extension().is_some_and(|it| it == "md"));
+    told.extend(["config.toml", "Dockerfile", "Makefile"].map(PathBuf::from));
+    for file in told {
+        for command in self::commands(&read(&file), "polyhead") {
+            let file = file.display();
             assert!(commands.contains(&command), "{file}: there is no `polyhead {command}`");
+        }
+    }
+}
+
+#[test]
+fn every_file_that_a_page_links_to_exists() {
+    for page in files_below(Path::new("."), &|file| file.extension().is_some_and(|it| it == "md")) {
+        let text = read(&page);
+        for (start, _) in text.match_indices("](") {
+            let target = &text[start + 2..];
+            let target = &target[..target.find(')').unwrap()];
+            let file = target.split('#').next().unwrap();
+            if file.contains("://") || file.is_empty() {
+                continue;
+            }
+            let linked = page.parent().unwrap().join(file);
+            assert!(linked.exists(), "{}: there is no {file}", page.display());
         }
     }
 }

@@ -18,8 +18,10 @@ use crate::cli::texts::{Batch, Source};
 pub struct Embed {
     #[command(flatten)]
     source: Source,
+    /// How embeddings are printed.
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     format: Format,
+    /// The model that embeds; the server's default without it.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Whether embeddings have length 1; the model's own habit by default.

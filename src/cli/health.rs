@@ -14,6 +14,7 @@ pub struct Health {
     /// Without it, /readyz at the address of the configuration and the environment.
     #[arg(long)]
     url: Option<String>,
+    /// The server's configuration, for its address.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -36,20 +36,25 @@ pub struct Train {
     /// What becomes of the examples of earlier jobs.
     #[arg(long, value_name = "extend|replace")]
     mode: Option<String>,
+    /// How the heads are fit: to convergence, or by mini-batches.
     #[arg(long, value_name = "lbfgs|adam")]
     solver: Option<String>,
+    /// The most passes over the examples; lbfgs stops earlier when it has converged.
     #[arg(long, value_name = "COUNT")]
     epochs: Option<String>,
     /// The strength of the regularisation.
     #[arg(long, value_name = "STRENGTH")]
     l2: Option<String>,
+    /// The size of a step; adam only.
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<String>,
+    /// The rows of a mini-batch; adam only.
     #[arg(long, value_name = "ROWS")]
     batch_size: Option<String>,
     /// The share of the examples that is held out.
     #[arg(long, value_name = "SHARE")]
     validation: Option<String>,
+    /// What random choices start from; the same number gives the same heads.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<String>,
     /// encoder, and tasks whose heads stay as they are.

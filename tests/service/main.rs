@@ -3,6 +3,7 @@
 mod app;
 mod classify;
 mod damage;
+mod dashboards;
 mod deadlines;
 mod durability;
 mod early_answers;
