@@ -15,6 +15,7 @@ pub mod linger;
 pub mod listener;
 pub mod observe;
 pub mod one_or_many;
+pub mod page;
 pub mod parameters;
 pub mod train;
 
@@ -103,6 +104,8 @@ pub fn router(state: AppState) -> Router {
         .route("/train/{id}/events", get(train::events))
         .route_layer(middleware::from_fn_with_state(state.clone(), room::share))
         .route_layer(middleware::from_fn_with_state(state.clone(), deadline::deadline))
+        .route("/", get(page::index))
+        .route("/page/{*path}", get(page::file))
         .route("/metrics", get(info::metrics))
         .route("/info", get(info::info))
         .fallback(no_such_route)

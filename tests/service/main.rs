@@ -18,6 +18,7 @@ mod metrics;
 mod models;
 mod multi_label;
 mod new_labels;
+mod page;
 mod refusals;
 mod tasks;
 mod train;
