@@ -418,6 +418,7 @@ mod tests {
             "loss",
             "macro_f1",
             "on",
+            "reliability",
             "rows",
         ];
         assert_eq!(keys(&record), expected);

@@ -26,6 +26,13 @@ export function begin() {
   $('job-cancel').addEventListener('click', () => guarded(panel, () => remove(`train/${watched}`)));
 }
 
+/** Shows the job that runs, if no other one is shown: a visitor who comes back finds it. */
+export async function resume() {
+  if (watched) return;
+  const { jobs: [running] } = await get('train?state=running&limit=1');
+  if (running && !watched) watch(running.id);
+}
+
 /** Shows a job from its beginning, or what came of it. */
 export async function watch(id) {
   watching?.abort();

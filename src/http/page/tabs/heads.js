@@ -21,14 +21,16 @@ export function begin() {}
 
 export async function show() {
   clearTimeout(timer);
-  const [{ heads }, { jobs }] = await Promise.all([get('heads'), get('train?limit=20')]);
+  const { heads } = await get('heads');
+  // A key may be good for heads and not for jobs.
+  const { jobs } = (await guarded(panel, () => get('train?limit=20'), 'jobs')) ?? { jobs: [] };
   const details = await Promise.all(heads.map(({ task }) => get(`heads/${encodeURIComponent(task)}`)));
   // What is the same stays: a redrawn button would lose the focus.
   const now = JSON.stringify([details, jobs]);
   if (now !== shown) {
     shown = now;
     $('heads-list').replaceChildren(...details.map(head));
-    $('jobs-list').replaceChildren(jobs.length ? jobTable(jobs) : h('p', { class: 'hint' }, 'No job yet.'));
+    $('jobs-list').replaceChildren(jobs.length ? jobTable(jobs) : h('p', { class: 'hint' }, 'No job to be seen.'));
   }
   if (jobs.some(isActive) && !panel.hidden) timer = setTimeout(() => guarded(panel, show), REFRESH);
 }

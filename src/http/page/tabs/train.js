@@ -47,7 +47,7 @@ export function begin() {
   });
 }
 
-export const show = () => check.now();
+export const show = () => Promise.all([check.now(), guarded(panel, job.resume)]);
 
 async function load(file) {
   use(await file.text(), file.name);
