@@ -18,10 +18,21 @@ const LARGE: usize = 64 << 10;
 /// A JSON body.
 pub struct Json<T>(pub T);
 
+/// The bytes of a JSON body whose shape is yet to be seen.
+pub struct JsonText(Bytes);
+
 impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Json<T>, Problem> {
+        JsonText::from_request(request, state).await?.decode().await.map(Json)
+    }
+}
+
+impl FromRequest<AppState> for JsonText {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<JsonText, Problem> {
         let media_type = media_type(request.headers());
         // As TEI and curl users expect, a body without a type is taken for JSON.
         let is_json = media_type.as_deref().is_none_or(|media_type| {
@@ -30,12 +41,29 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
         if !is_json {
             return Err(unsupported(media_type, "application/json"));
         }
-        let body = read(request, state.config.limits.body_bytes.get()).await?;
+        read(request, state.config.limits.body_bytes.get()).await.map(JsonText)
+    }
+}
+
+impl From<Bytes> for JsonText {
+    fn from(body: Bytes) -> JsonText {
+        JsonText(body)
+    }
+}
+
+impl JsonText {
+    /// Decodes it; a large one where that holds up no other request.
+    pub async fn decode<T: DeserializeOwned + Send + 'static>(self) -> Result<T, Problem> {
+        let JsonText(body) = self;
         if body.len() < LARGE {
-            return parse_json(&body).map(Json);
+            return parse_json(&body);
         }
-        let decoding = tokio::task::spawn_blocking(move || parse_json(&body).map(Json));
+        let decoding = tokio::task::spawn_blocking(move || parse_json(&body));
         decoding.await.unwrap_or_else(|_| Err(Problem::internal(&"decoding a body panicked")))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

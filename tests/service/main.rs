@@ -2,6 +2,8 @@
 
 mod app;
 mod classify;
+mod cohere;
+mod compression;
 mod damage;
 mod deadlines;
 mod durability;
@@ -11,6 +13,7 @@ mod fairness;
 mod head_versions;
 mod health;
 mod hot_swap;
+mod infinity;
 mod jobs;
 mod limits;
 mod memory;
@@ -18,8 +21,11 @@ mod metrics;
 mod models;
 mod multi_label;
 mod new_labels;
+mod open_inference;
+mod openai;
 mod refusals;
 mod tasks;
+mod tei;
 mod train;
 mod train_refusals;
 mod train_uploads;

@@ -176,12 +176,12 @@ async fn other_media_types_are_refused_with_those_that_are_taken() {
 #[tokio::test]
 async fn a_path_without_a_route_is_named() {
     let app = TestApp::start().await;
-    for path in ["/embeddings", "/embed/", "/heads/topic/nothing"] {
+    for path in ["/embedding", "/embed/", "/heads/topic/nothing"] {
         let (status, problem) = app.get(path).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {problem}");
         assert_eq!(problem["code"], "unknown_route", "{problem}");
     }
-    assert_problem(&app.get("/embeddings").await, 404, "unknown_route", None, &["/embeddings"]);
+    assert_problem(&app.get("/embedding").await, 404, "unknown_route", None, &["/embedding"]);
 }
 
 #[tokio::test]
