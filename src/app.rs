@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -128,6 +129,7 @@ impl Listening {
             metrics,
             readiness: self.readiness.clone(),
             runtime: runtime.build_info(),
+            started_at: Timestamp::now(),
         });
         if self.application.set(http::router(state.clone())).is_err() {
             unreachable!("an application is loaded once: `load` takes the value");

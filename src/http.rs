@@ -2,22 +2,37 @@
 
 pub mod body;
 pub mod classify;
+pub mod cohere;
+pub mod compression;
+pub mod cost;
 pub mod deadline;
+pub mod dialect;
 pub mod embed;
 pub mod error;
 pub mod examples;
+pub mod format;
 pub mod gate;
 pub mod heads;
 pub mod health;
+pub mod infinity;
 pub mod info;
 pub mod inputs;
 pub mod linger;
 pub mod listener;
 pub mod observe;
 pub mod one_or_many;
+pub mod open_inference;
+pub mod openai;
 pub mod page;
 pub mod parameters;
+pub mod pipeline;
+pub mod predict;
+pub mod prompt;
+pub mod similarity;
+pub mod texts_or_ids;
+pub mod tokenize;
 pub mod train;
+pub mod vectors;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +43,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -63,6 +79,7 @@ pub struct Parts {
     pub readiness: Readiness,
     /// ONNX Runtime's description of its build.
     pub runtime: &'static str,
+    pub started_at: Timestamp,
 }
 
 impl AppState {
@@ -93,10 +110,26 @@ impl std::ops::Deref for AppState {
 pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/embed", post(embed::embed))
-        .route("/", post(embed::embed))
+        .route("/", post(pipeline::run))
+        .route("/similarity", post(similarity::similarity))
+        .route("/predict", post(predict::predict))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/decode", post(tokenize::decode))
+        .route("/v1/embeddings", post(openai::embeddings))
+        .route("/v1/models", get(openai::list))
+        .route("/v1/models/{model}", get(openai::show))
+        .route("/embeddings", post(infinity::embeddings))
+        .route("/models", get(infinity::models))
+        .route("/v2/embed", post(cohere::embed))
+        .route("/v2", get(open_inference::server))
+        .route("/v2/models/{model}", get(open_inference::model))
+        .route("/v2/models/{model}/ready", get(open_inference::ready))
+        .route("/v2/models/{model}/infer", post(open_inference::infer))
         .route("/classify", post(classify::classify))
         .route("/heads", get(heads::list))
         .route("/heads/{task}", get(heads::show).put(heads::put).delete(heads::delete))
+        .route("/heads/{task}/predict", post(predict::predict_by))
+        .route("/heads/{task}/info", get(info::classifier))
         .route("/heads/{task}/promote", post(heads::promote))
         .route("/heads/{task}/rollback", post(heads::roll_back))
         .route("/heads/{task}/weights", get(heads::export).put(heads::import))

@@ -79,6 +79,7 @@ pub mod hub;
 pub mod kernel;
 pub mod metrics;
 mod name;
+pub mod npy;
 pub mod onnx;
 pub mod readiness;
 pub mod shutdown;

@@ -1,7 +1,5 @@
 //! `polyhead embed`.
 
-mod npy;
-
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 
 use anyhow::{Context, bail};
@@ -12,6 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::client::{Client, Server};
 use crate::cli::output::unless_nobody_reads;
 use crate::cli::texts::{Batch, Source};
+use crate::npy;
 
 /// Embed texts by a running server, one a line.
 #[derive(Debug, clap::Args)]

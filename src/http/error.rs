@@ -1,6 +1,7 @@
 //! The only place where errors become status codes: `application/problem+json` (RFC 9457) with a
 //! stable `code`.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::Json;
@@ -31,6 +32,24 @@ pub struct Problem {
     rejection: Option<Rejection>,
 }
 
+/// What a [`Problem`] says, in the extensions of its response, for whoever puts it in another shape.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub code: &'static str,
+    pub detail: String,
+    pub position: Option<String>,
+}
+
+/// For people: the position, if there is one, and what is wrong there.
+impl fmt::Display for Facts {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match &self.position {
+            Some(position) => write!(formatter, "{position}: {}", self.detail),
+            None => formatter.write_str(&self.detail),
+        }
+    }
+}
+
 /// A [`Problem`] as it is sent.
 #[derive(Serialize)]
 struct Body<'a> {
@@ -45,7 +64,32 @@ struct Body<'a> {
     position: Option<&'a str>,
     /// What TEI's clients read instead of `detail` and `code`.
     error: &'a str,
-    error_type: &'static str,
+    error_type: ErrorType,
+}
+
+/// What kind of error it is, as text-embeddings-inference tells them apart.
+#[derive(Clone, Copy, Debug, Serialize)]
+enum ErrorType {
+    Unhealthy,
+    Backend,
+    Overloaded,
+    Validation,
+    Tokenizer,
+    /// There are no inputs.
+    Empty,
+}
+
+impl ErrorType {
+    fn of(status: StatusCode, code: &str) -> ErrorType {
+        match (status, code) {
+            (StatusCode::TOO_MANY_REQUESTS, _) => ErrorType::Overloaded,
+            (StatusCode::SERVICE_UNAVAILABLE, _) => ErrorType::Unhealthy,
+            (_, "no_inputs") => ErrorType::Empty,
+            (_, "invalid_input") => ErrorType::Tokenizer,
+            _ if status.is_server_error() => ErrorType::Backend,
+            _ => ErrorType::Validation,
+        }
+    }
 }
 
 /// Seconds after which a client that was turned away may come again. The queue drains in far less;
@@ -125,6 +169,25 @@ impl Problem {
         Problem { position: Some(position.into()), ..self }
     }
 
+    pub fn is_at(&self, position: &str) -> bool {
+        self.position.as_deref() == Some(position)
+    }
+
+    /// Tells of inputs under the names that the request has for them: `list` for all of them, `one` for
+    /// each.
+    pub fn naming_inputs(self, list: &str, one: impl FnOnce(usize) -> String) -> Problem {
+        let index =
+            |position: &str| position.strip_prefix("inputs[")?.strip_suffix(']')?.parse().ok();
+        match self.position.as_deref() {
+            Some("inputs") => self.at(list),
+            Some(position) => match index(position) {
+                Some(index) => self.at(one(index)),
+                None => self,
+            },
+            None => self,
+        }
+    }
+
     /// Says in which part of the request the position counts.
     pub fn within(self, part: &str) -> Problem {
         let position = match &self.position {
@@ -145,14 +208,15 @@ impl IntoResponse for Problem {
             detail: &self.detail,
             position: self.position.as_deref(),
             error: &self.detail,
-            error_type: self.code,
+            error_type: ErrorType::of(self.status, self.code),
         };
         let mut response = (self.status, Json(body)).into_response();
-        let headers = response.headers_mut();
         let media_type = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, media_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        let Problem { code, detail, position, .. } = self;
+        response.extensions_mut().insert(Facts { code, detail, position });
         if let Some(rejection) = self.rejection {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
             // For the metrics, which are taken where the response passes by.
             response.extensions_mut().insert(rejection);
         }

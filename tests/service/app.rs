@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use polyhead::app::{AppError, Listening};
 use polyhead::config::{Config, ModelConfig, TaskConfig};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -205,6 +206,13 @@ impl TestApp {
         serde_json::from_value(embeddings).unwrap()
     }
 
+    /// The embeddings that texts get from `/embed`, bit by bit.
+    pub async fn bits(&self, texts: &[&str]) -> Vec<Vec<f32>> {
+        let (status, embeddings) = self.post("/embed", json!({"inputs": texts})).await;
+        assert_eq!(status, StatusCode::OK, "{embeddings}");
+        serde_json::from_value(embeddings).unwrap()
+    }
+
     /// The results that a request to `/classify` gets, one an input.
     pub async fn classify(&self, body: Value) -> Vec<Value> {
         let (status, answer) = self.post("/classify", body).await;
@@ -301,6 +309,16 @@ pub async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     }
     let json = serde_json::from_slice(&body);
     (status, json.unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&body))))
+}
+
+/// The status, the headers and the JSON body of an answer, whatever shape its errors have.
+pub async fn whole_answer(request: RequestBuilder) -> (StatusCode, HeaderMap, Value) {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes().await.unwrap();
+    let json = serde_json::from_slice(&body);
+    let json = json.unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&body)));
+    (status, headers, json)
 }
 
 /// Asserts that an answer is a problem with this status, code and position, whose text says all of
