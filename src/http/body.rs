@@ -102,7 +102,7 @@ pub struct Pieces {
 
 impl Pieces {
     /// # Errors
-    /// 415 for a body that is compressed, 413 for one that is announced to be larger than `limit`.
+    /// 413 for one that is announced to be larger than `limit`.
     pub fn new(mut request: Request, limit: usize) -> Result<Pieces, Problem> {
         let announced = request.body().size_hint().lower();
         // Said at once, without waiting for the body.
