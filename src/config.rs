@@ -258,6 +258,7 @@ impl Config {
                 labels: task.labels.clone(),
                 kind: task.kind(),
                 new_labels: task.new_labels.unwrap_or_default(),
+                threshold: task.threshold,
             })
             .collect()
     }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::name;
 
 /// A named label set on a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     pub name: String,
     /// The name of the model whose embeddings the task's head reads.
@@ -20,6 +20,10 @@ pub struct Task {
     pub kind: Kind,
     #[serde(default)]
     pub new_labels: NewLabels,
+    /// The least probability, 0 to 1, at which a label is given. `None` leaves it to the head: a
+    /// multi-label one has a threshold for each label, others have none.
+    #[serde(default)]
+    pub threshold: Option<f32>,
 }
 
 /// Whether a text has exactly one of a task's labels, or any number of them.
@@ -108,7 +112,7 @@ impl Task {
     ) -> Result<Self, TaskError> {
         check_name(&name)?;
         check_labels(&labels, kind, limits)?;
-        Ok(Self { name, model, labels, kind, new_labels: NewLabels::default() })
+        Ok(Self { name, model, labels, kind, new_labels: NewLabels::default(), threshold: None })
     }
 
     /// Whether this is what `definition` has become, if anything: the same task, with further labels

@@ -78,11 +78,8 @@ pub async fn classify(
     let embeddings = encoder.embed(texts, EmbedOptions::new(class, deadline)).await?;
     let heads = select(&state, &request.tasks, encoder.info())?;
     let answered_by = heads.iter().map(|live| &**live).collect();
-    let terms = |live: &LiveTask| {
-        let configured = state.config.tasks.get(&live.task.name);
-        let threshold = request.threshold.or(configured.and_then(|task| task.threshold));
-        Terms::new(request.top_k, threshold)
-    };
+    let terms =
+        |live: &LiveTask| Terms::new(request.top_k, request.threshold.or(live.task.threshold));
     let heads: Vec<(&LiveTask, Terms)> = heads.iter().map(|live| (&**live, terms(live))).collect();
     check_size(
         texts_count,
@@ -117,6 +114,17 @@ pub(super) fn check_size(
     Ok(())
 }
 
+/// A threshold is a probability.
+pub fn check_threshold(threshold: Option<f32>) -> Result<(), Problem> {
+    match threshold.filter(|it| !(0.0..=1.0).contains(it)) {
+        None => Ok(()),
+        Some(threshold) => {
+            let detail = format!("threshold is {threshold}; allowed: 0 to 1");
+            Err(Problem::invalid("invalid_threshold", detail).at("threshold"))
+        }
+    }
+}
+
 /// What can be said before anything is looked up.
 fn check(request: &ClassifyRequest) -> Result<(), Problem> {
     if request.tasks.as_ref().is_some_and(Vec::is_empty) {
@@ -127,10 +135,7 @@ fn check(request: &ClassifyRequest) -> Result<(), Problem> {
     if request.top_k == Some(0) {
         return Err(Problem::invalid("invalid_top_k", "top_k must be at least 1").at("top_k"));
     }
-    if let Some(threshold) = request.threshold.filter(|it| !(0.0..=1.0).contains(it)) {
-        let detail = format!("threshold is {threshold}; allowed: 0 to 1");
-        return Err(Problem::invalid("invalid_threshold", detail).at("threshold"));
-    }
+    check_threshold(request.threshold)?;
     if request.labels.is_some() && request.tasks.is_some() {
         let detail = "labels and tasks do not go together: name tasks that were trained, or bring labels along";
         return Err(Problem::invalid("labels_with_tasks", detail).at("tasks"));

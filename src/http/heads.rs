@@ -16,6 +16,7 @@ pub use versions::{promote, roll_back};
 pub use weights::{export, import};
 
 use crate::http::body::Json;
+use crate::http::classify::check_threshold;
 use crate::http::error::Problem;
 use crate::http::parameters::Segment;
 use crate::http::{AppState, to_the_end};
@@ -30,6 +31,9 @@ pub struct HeadView {
     /// Whether a text may have any number of the labels, or has exactly one.
     multi_label: bool,
     new_labels: NewLabels,
+    /// The least probability at which a label is given, unless a request says another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f32>,
     /// 0 while no training has published a version.
     version: i64,
     trained: bool,
@@ -86,6 +90,7 @@ pub struct HeadDefinition {
     multi_label: bool,
     #[serde(default)]
     new_labels: NewLabels,
+    threshold: Option<f32>,
 }
 
 pub async fn list(State(state): State<AppState>) -> Result<Answer<HeadList>, Problem> {
@@ -112,7 +117,9 @@ pub async fn put(
     let limits = state.config.limits.task_limits();
     let kind = if definition.multi_label { Kind::MultiLabel } else { Kind::SingleLabel };
     let task = Task::new(name.clone(), model, definition.labels, kind, &limits)?;
-    let task = Task { new_labels: definition.new_labels, ..task };
+    check_threshold(definition.threshold)?;
+    let (new_labels, threshold) = (definition.new_labels, definition.threshold);
+    let task = Task { new_labels, threshold, ..task };
     let change = to_the_end(define(state.clone(), task.clone())).await?;
     if state.heads.snapshot().get(&name).is_none_or(|live| !live.task.is_grown_from(&task)) {
         // Another replica has just made it.
@@ -144,7 +151,9 @@ async fn define(state: AppState, task: Task) -> Result<TaskChange, Problem> {
         return Err(Problem::conflict("too_many_tasks", detail));
     }
     if snapshot.get(&task.name).is_some_and(|live| {
-        live.task.new_labels != task.new_labels || !live.task.is_grown_from(&task)
+        live.task.new_labels != task.new_labels
+            || live.task.threshold != task.threshold
+            || !live.task.is_grown_from(&task)
     }) {
         check_is_not_configured(&state, &task.name)?;
     }
@@ -206,6 +215,7 @@ fn view(live: &LiveTask, examples: i64) -> HeadView {
         labels: live.task.labels.clone(),
         multi_label: live.task.kind == Kind::MultiLabel,
         new_labels: live.task.new_labels,
+        threshold: live.task.threshold,
         version: live.version.version,
         trained: live.version.is_trained(),
         mismatched: live.mismatched,

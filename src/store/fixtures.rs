@@ -100,6 +100,7 @@ pub(super) fn task(name: &str, labels: &[&str]) -> Task {
         labels,
         kind: Kind::SingleLabel,
         new_labels: NewLabels::Refuse,
+        threshold: None,
     }
 }
 

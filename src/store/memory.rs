@@ -187,12 +187,13 @@ async fn check_labels(
     task: &str,
     targets: &Targets<'_>,
 ) -> Result<(), StoreError> {
-    let row =
-        sqlx::query("SELECT name, model, labels, new_labels, kind FROM tasks WHERE name = $1")
-            .bind(task)
-            .fetch_optional(&mut *tx)
-            .await
-            .during("read a task")?;
+    let row = sqlx::query(
+        "SELECT name, model, labels, new_labels, kind, threshold FROM tasks WHERE name = $1",
+    )
+    .bind(task)
+    .fetch_optional(&mut *tx)
+    .await
+    .during("read a task")?;
     let Some(row) = row else {
         return Err(StoreError::UnknownTask { task: task.to_owned() });
     };

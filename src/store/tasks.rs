@@ -15,7 +15,7 @@ pub enum TaskChange {
     Created,
     /// The model, the labels or the kind were replaced.
     Redefined,
-    /// Only what becomes of new labels was changed.
+    /// Only what becomes of new labels, or the threshold, was changed.
     Adjusted,
     /// The task was defined so already.
     Unchanged,
@@ -36,10 +36,11 @@ impl Store {
         }
         let labels = serde_json::to_string(&task.labels).expect("strings always make JSON");
         let (policy, kind) = (written(task.new_labels), task.kind.as_str());
+        let threshold = task.threshold.map(f64::from);
         let mut tx = self.begin(OPERATION).await?;
         let inserted = sqlx::query(
-            "INSERT INTO tasks (name, model, labels, last_version, new_labels, kind)
-             VALUES ($1, $2, $3, 0, $4, $5)
+            "INSERT INTO tasks (name, model, labels, last_version, new_labels, kind, threshold)
+             VALUES ($1, $2, $3, 0, $4, $5, $6)
              ON CONFLICT (name) DO NOTHING",
         )
         .bind(&task.name)
@@ -47,6 +48,7 @@ impl Store {
         .bind(&labels)
         .bind(policy)
         .bind(kind)
+        .bind(threshold)
         .execute(&mut *tx)
         .await
         .during(OPERATION)?;
@@ -54,7 +56,7 @@ impl Store {
             TaskChange::Created
         } else {
             let row = sqlx::query(
-                "SELECT name, model, labels, new_labels, kind FROM tasks WHERE name = $1",
+                "SELECT name, model, labels, new_labels, kind, threshold FROM tasks WHERE name = $1",
             )
             .bind(&task.name)
             .fetch_optional(&mut *tx)
@@ -63,18 +65,20 @@ impl Store {
             // Deleted by another replica in this moment.
             let row = row.ok_or_else(|| StoreError::TaskChanged { task: task.name.clone() })?;
             let current = decode(&row)?;
-            let adjusted = Task { new_labels: task.new_labels, ..current.clone() };
+            let adjusted =
+                Task { new_labels: task.new_labels, threshold: task.threshold, ..current.clone() };
             if current.is_grown_from(task) || adjusted.is_grown_from(task) {
-                let update = sqlx::query("UPDATE tasks SET new_labels = $2 WHERE name = $1");
-                let update = update.bind(&task.name).bind(policy).execute(&mut *tx).await;
-                update.during(OPERATION)?;
+                let update =
+                    sqlx::query("UPDATE tasks SET new_labels = $2, threshold = $3 WHERE name = $1");
+                let update = update.bind(&task.name).bind(policy).bind(threshold);
+                update.execute(&mut *tx).await.during(OPERATION)?;
                 match adjusted == current {
                     true => TaskChange::Unchanged,
                     false => TaskChange::Adjusted,
                 }
             } else {
                 let redefined = sqlx::query(
-                    "UPDATE tasks SET model = $2, labels = $3, new_labels = $4, kind = $5
+                    "UPDATE tasks SET model = $2, labels = $3, new_labels = $4, kind = $5, threshold = $6
                      WHERE name = $1 AND last_version = 0 AND NOT EXISTS (SELECT 1 FROM example_labels WHERE task = $1)",
                 )
                 .bind(&task.name)
@@ -82,6 +86,7 @@ impl Store {
                 .bind(&labels)
                 .bind(policy)
                 .bind(kind)
+                .bind(threshold)
                 .execute(&mut *tx)
                 .await
                 .during(OPERATION)?;
@@ -101,10 +106,11 @@ impl Store {
 
     /// All tasks, by name.
     pub async fn tasks(&self) -> Result<Vec<Task>, StoreError> {
-        let rows = sqlx::query("SELECT name, model, labels, new_labels, kind FROM tasks")
-            .fetch_all(&self.reads)
-            .await
-            .during("list the tasks")?;
+        let rows =
+            sqlx::query("SELECT name, model, labels, new_labels, kind, threshold FROM tasks")
+                .fetch_all(&self.reads)
+                .await
+                .during("list the tasks")?;
         let mut tasks = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         // Not in SQL: databases collate differently.
         tasks.sort_by(|a, b| a.name.cmp(&b.name));
@@ -113,12 +119,13 @@ impl Store {
 
     /// The task of that name, if there is one.
     pub async fn task(&self, name: &str) -> Result<Option<Task>, StoreError> {
-        let row =
-            sqlx::query("SELECT name, model, labels, new_labels, kind FROM tasks WHERE name = $1")
-                .bind(name)
-                .fetch_optional(&self.reads)
-                .await
-                .during("read a task")?;
+        let row = sqlx::query(
+            "SELECT name, model, labels, new_labels, kind, threshold FROM tasks WHERE name = $1",
+        )
+        .bind(name)
+        .fetch_optional(&self.reads)
+        .await
+        .during("read a task")?;
         row.as_ref().map(decode).transpose()
     }
 
@@ -177,7 +184,7 @@ fn written(new_labels: NewLabels) -> &'static str {
     }
 }
 
-/// Reads the columns `name`, `model`, `labels`, `new_labels` and `kind`.
+/// Reads the columns `name`, `model`, `labels`, `new_labels`, `kind` and `threshold`.
 pub(super) fn decode(row: &AnyRow) -> Result<Task, StoreError> {
     const OPERATION: &str = "read a task";
     let name: String = row.try_get("name").during(OPERATION)?;
@@ -193,7 +200,10 @@ pub(super) fn decode(row: &AnyRow) -> Result<Task, StoreError> {
         }
     };
     let (model, kind) = (row.try_get("model").during(OPERATION)?, kind(row, &name)?);
-    Ok(Task { name, model, labels, new_labels, kind })
+    let threshold: Option<f64> = row.try_get("threshold").during(OPERATION)?;
+    // It was written from single precision.
+    let threshold = threshold.map(|threshold| threshold as f32);
+    Ok(Task { name, model, labels, new_labels, kind, threshold })
 }
 
 /// Reads the column `kind`.

@@ -115,7 +115,7 @@ pub(super) async fn insert(
     // The update comes first: it locks the task against a second publisher.
     let row = sqlx::query(
         "UPDATE tasks SET last_version = last_version + 1 WHERE name = $1
-         RETURNING name, model, labels, new_labels, kind, last_version",
+         RETURNING name, model, labels, new_labels, kind, threshold, last_version",
     )
     .bind(&new.task.name)
     .fetch_optional(&mut *tx)
@@ -125,7 +125,8 @@ pub(super) async fn insert(
         return Err(StoreError::UnknownTask { task: new.task.name });
     };
     let task = tasks::decode(&row)?;
-    let grown = Task { new_labels: task.new_labels, ..new.task.clone() };
+    let Task { new_labels, threshold, .. } = task;
+    let grown = Task { new_labels, threshold, ..new.task.clone() };
     if !grown.is_grown_from(&task) {
         return Err(StoreError::TaskChanged { task: new.task.name });
     }

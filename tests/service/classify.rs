@@ -208,6 +208,33 @@ async fn a_task_that_is_not_sure_enough_gives_no_label_but_its_scores() {
     }
 }
 
+#[tokio::test]
+async fn a_task_made_over_http_has_a_threshold_until_it_is_made_without() {
+    let app = TestApp::start().await;
+    let definition = |threshold: Value| json!({"labels": ["up", "down"], "threshold": threshold});
+    let (status, made) = app.put("/heads/mood", definition(json!(1.0))).await;
+    assert_eq!((status.as_u16(), &made["threshold"]), (201, &json!(1.0)), "{made}");
+    let example = |text: &str, label: &str| json!({"text": text, "labels": {"mood": label}});
+    app.trained(json!({"examples": [example("good", "up"), example("bad", "down")]})).await;
+
+    let app = app.restart(|_| {}).await;
+    let ask = json!({"inputs": "good", "tasks": ["mood"]});
+    let unsure = app.classify(ask.clone()).await;
+    assert_eq!(unsure[0]["mood"]["label"], Value::Null, "{unsure:?}");
+    let asked = app.classify(json!({"inputs": "good", "tasks": ["mood"], "threshold": 0})).await;
+    assert!(asked[0]["mood"]["label"].is_string(), "the request's own counts: {asked:?}");
+    let (status, made) = app.put("/heads/mood", json!({"labels": ["up", "down"]})).await;
+    assert_eq!((status.as_u16(), &made["version"]), (200, &json!(1)), "{made}");
+    assert!(made.get("threshold").is_none(), "{made}");
+    assert_eq!(app.classify(ask).await, asked);
+
+    let refused = app.put("/heads/mood", definition(json!(1.5))).await;
+    assert_problem(&refused, 422, "invalid_threshold", Some("threshold"), &["0 to 1"]);
+    let topic = json!({"labels": ["Finance", "Entertainment", "Technology"], "threshold": 0.5});
+    let refused = app.put("/heads/topic", topic).await;
+    assert_problem(&refused, 409, "task_is_configured", None, &["configuration"]);
+}
+
 /// Asserts that scores fall from the first to the last and sum to 1.
 #[track_caller]
 fn assert_is_distribution(answer: &Value) {

@@ -110,6 +110,9 @@ impl Bar {
 
     fn progress(&self, data: &Value) {
         let (Some(done), Some(total)) = (data["done"].as_u64(), data["total"].as_u64()) else {
+            // How long this phase takes is not known: the former one's measure is not its own.
+            self.bar.unset_length();
+            self.bar.set_position(0);
             return;
         };
         self.bar.set_length(total);

@@ -280,7 +280,7 @@ impl Skipped {
     /// For the job's record, which quotes no rows.
     pub fn summary(&self) -> Option<SkippedRows> {
         let reasons = self.reasons.iter().map(|(&code, &rows)| (code.to_owned(), rows)).collect();
-        (!self.is_empty()).then(|| SkippedRows { count: self.count as u64, reasons })
+        (!self.is_empty()).then_some(SkippedRows { count: self.count as u64, reasons })
     }
 }
 
