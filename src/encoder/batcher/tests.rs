@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 
 use super::*;
