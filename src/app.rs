@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::{Keyring, KeyringError};
 use crate::config::{Config, ModelConfig, ShutdownConfig};
 use crate::encoder::folder::Overrides;
 use crate::encoder::session::Runtime;
@@ -38,6 +39,8 @@ pub enum AppError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Follow(#[from] FollowError),
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("asked to end while the store and the models were being loaded")]
@@ -94,6 +97,13 @@ impl Listening {
     pub async fn load(self, shutdown: &CancellationToken) -> Result<App, AppError> {
         let config = &self.config;
         let metrics = Arc::new(Metrics::new());
+        let keyring = Arc::new(Keyring::open(&config.auth, Arc::clone(&metrics))?);
+        if !keyring.guards() && !self.address.ip().is_loopback() {
+            tracing::warn!(
+                address = %self.address,
+                "no API key is asked for: whoever reaches this address may embed, train and delete"
+            );
+        }
         let store = open_store(config, shutdown).await?;
         let (engine, runtime) = start_engine(config, &metrics, shutdown).await?;
         let encoders = engine.encoders().clone();
@@ -118,6 +128,7 @@ impl Listening {
         trainer.recover().await?;
         let state = AppState::new(Parts {
             config: self.config.clone(),
+            keyring,
             encoders,
             heads,
             follower,
@@ -154,12 +165,14 @@ impl App {
         let mut trainer = tokio::spawn(state.trainer.clone().run(stop_training.clone()));
         // What is published elsewhere goes live here until the last answer is out.
         let mut follower = tokio::spawn(Arc::clone(&state.follower).run(stop_serving.clone()));
+        let mut keyring = tokio::spawn(Arc::clone(&state.keyring).run(stop_serving.clone()));
 
         let fault = tokio::select! {
             () = shutdown.cancelled() => None,
             reason = engine.fault() => Some(AppError::Fault(reason)),
             ended = &mut server => Some(ended_early("the server's task", ended)),
             ended = &mut trainer => Some(ended_early("the trainer", ended)),
+            ended = &mut keyring => Some(ended_early("what follows the keys", ended)),
             ended = &mut follower => Some(ended_early("the follower of the live heads", ended)),
         };
         let phase = if fault.is_some() { Phase::Failed } else { Phase::Draining };
@@ -171,7 +184,7 @@ impl App {
             tokio::time::sleep(delay).await;
         }
         stop_serving.cancel();
-        let drained = drain(vec![server, trainer, follower], grace).await;
+        let drained = drain(vec![server, trainer, follower, keyring], grace).await;
         // What is not done by now is cut off: joining waits for no more than one micro-batch a worker.
         let closing = tokio::time::timeout(CLOSE, state.store.close());
         let joining = spawn_blocking(move || drop(engine));

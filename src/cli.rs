@@ -1,4 +1,4 @@
-//! The command line: `serve`, `pull`, `export`, `bench`, `health`, and a server's clients `train`,
+//! The command line: `serve`, `pull`, `export`, `bench`, `health`, `key`, and a server's clients `train`,
 //! `classify` and `embed`.
 
 mod bench;
@@ -8,6 +8,7 @@ mod embed;
 mod environment;
 mod export;
 mod health;
+mod key;
 mod output;
 mod pull;
 mod serve;
@@ -35,6 +36,7 @@ enum Command {
     Export(export::Export),
     Bench(bench::Bench),
     Health(health::Health),
+    Key(key::Key),
     Train(Box<train::Train>),
     Classify(classify::Classify),
     Embed(embed::Embed),
@@ -48,6 +50,7 @@ pub fn run() -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Bench(bench) => bench.run(),
         Command::Health(health) => health.run(),
+        Command::Key(key) => key.run(),
         Command::Train(train) => train.run(),
         Command::Classify(classify) => classify.run(),
         Command::Embed(embed) => embed.run(),

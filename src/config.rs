@@ -4,10 +4,13 @@
 //! what is allowed. [`Config::load`] reads such a file, lets the environment override any key of it,
 //! and reports everything that is wrong at once.
 
+mod auth;
 mod defaults;
 mod environment;
 mod key;
+pub mod keys_file;
 mod load;
+mod plain_keys;
 mod problem;
 mod rules;
 #[cfg(test)]
@@ -26,6 +29,7 @@ use crate::encoder::folder::Pooling;
 use crate::heads::task::{Kind, NewLabels, Task, TaskLimits};
 use crate::telemetry::LogFilter;
 
+pub use auth::{AuthConfig, KeyConfig, Open};
 pub use environment::variables;
 pub use problem::{ConfigError, Problem};
 
@@ -36,6 +40,7 @@ pub struct Config {
     /// The model of requests and tasks that name none.
     pub default_model: String,
     pub server: ServerConfig,
+    pub auth: AuthConfig,
     pub log: LogConfig,
     pub runtime: RuntimeConfig,
     pub batching: BatchingConfig,

@@ -16,6 +16,7 @@ mod fingerprint;
 pub mod folder;
 mod form;
 mod info;
+mod meter;
 mod micro_batch;
 mod model;
 mod pace;
@@ -37,6 +38,7 @@ use tokio::sync::{Semaphore, mpsc};
 pub use crate::encoder::deadline::Deadline;
 pub use crate::encoder::error::{EncodeError, LoadError};
 pub use crate::encoder::info::ModelInfo;
+pub use crate::encoder::meter::metered;
 pub use crate::encoder::model::ModelSpec;
 pub use crate::encoder::request::Class;
 
@@ -252,6 +254,7 @@ impl Encoder {
             layout: self.info.batching,
             deadline: options.deadline,
         };
+        meter::count(sentences.iter().map(Vec::len).sum());
         let (request, answer) = Request::new(terms, sentences, self.info.dimensions);
         self.batcher.submit(request)?;
         answer.await.map_err(|_| EncodeError::Stopped)?

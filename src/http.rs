@@ -1,5 +1,6 @@
 //! The HTTP service: routes, shared state, and what surrounds every request.
 
+pub mod auth;
 pub mod body;
 pub mod classify;
 pub mod deadline;
@@ -29,6 +30,7 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use crate::auth::Keyring;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::heads::follow::Follower;
@@ -48,6 +50,7 @@ pub struct AppState(Arc<Parts>);
 /// The parts that the application is made of, as the handlers see them.
 pub struct Parts {
     pub config: Config,
+    pub keyring: Arc<Keyring>,
     pub encoders: BTreeMap<String, Arc<Encoder>>,
     pub heads: Arc<LiveHeads>,
     pub follower: Arc<Follower>,
@@ -107,6 +110,7 @@ pub fn router(state: AppState) -> Router {
         .route("/info", get(info::info))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(state.clone(), auth::guard))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
         .with_state(state)

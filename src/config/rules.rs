@@ -1,5 +1,7 @@
 //! What no single value's type can say: ranges, names, files and references between keys.
 
+pub mod auth;
+
 use std::path::{Component, Path};
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ pub fn violations(config: &Config) -> Vec<Violation> {
     violations.extend(files(config));
     violations.extend(models(config));
     violations.extend(tasks(config));
+    violations.extend(auth::keys(&config.auth.keys));
     violations
 }
 
@@ -110,6 +113,10 @@ fn files(config: &Config) -> Vec<Violation> {
             Key::from(["runtime", "library"]),
             "found \"\", allowed: the path of ONNX Runtime's shared library".to_owned(),
         ));
+    }
+    if config.auth.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        let message = "found \"\", allowed: the path of a file with keys".to_owned();
+        violations.push(Violation::at(Key::from(["auth", "file"]), message));
     }
     // The URL itself is not shown: it may hold a password.
     let scheme = config.store.url.split_once(':').map(|(scheme, _)| scheme);

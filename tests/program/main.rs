@@ -7,6 +7,7 @@ mod crash;
 mod defaults;
 mod export;
 mod isolation;
+mod keys;
 mod logs;
 mod memory;
 mod process;

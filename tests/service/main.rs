@@ -1,6 +1,7 @@
 //! The service in-process: real models, a real store, real HTTP over a port that the system chose.
 
 mod app;
+mod auth;
 mod classify;
 mod damage;
 mod deadlines;
@@ -18,6 +19,7 @@ mod metrics;
 mod models;
 mod multi_label;
 mod new_labels;
+mod rates;
 mod refusals;
 mod tasks;
 mod train;

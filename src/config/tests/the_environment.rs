@@ -5,6 +5,18 @@ use super::*;
 /// For every key, the text of a variable that sets it to something else than `every_key` does.
 const OTHERS: &[(&str, &str, &str)] = &[
     // Key, text, and the same in TOML.
+    ("auth.file", "other.toml", "\"other.toml\""),
+    ("auth.keys.ci.requests_per_minute", "7", "7"),
+    ("auth.keys.ci.scopes", "['admin']", "['admin']"),
+    (
+        "auth.keys.ci.sha256",
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
+    ),
+    ("auth.keys.ci.tokens_per_minute", "7", "7"),
+    ("auth.open", "['metrics']", "['metrics']"),
+    ("auth.requests_per_minute", "7", "7"),
+    ("auth.tokens_per_minute", "7", "7"),
     ("batching.batch_time", "20ms", "\"20ms\""),
     ("batching.batch_tokens", "512", "512"),
     ("batching.interactive_inputs", "0", "0"),
