@@ -62,6 +62,8 @@ pub struct ServerConfig {
     /// A request that is not answered by then gets 504; its header may ask for less time.
     #[serde(with = "text::duration")]
     pub request_timeout: Duration,
+    /// Origins of the web pages that may call the server from a browser; `*` stands for all.
+    pub cors_origins: Vec<String>,
     pub shutdown: ShutdownConfig,
 }
 

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod body;
 pub mod classify;
+mod cors;
 pub mod deadline;
 pub mod embed;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod listener;
 pub mod observe;
 pub mod one_or_many;
 pub mod parameters;
+mod security_headers;
 pub mod train;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
@@ -91,6 +94,7 @@ impl std::ops::Deref for AppState {
 
 /// All routes but the health checks, which [`gate`] answers.
 pub fn router(state: AppState) -> Router {
+    let cors = option_layer(cors::layer(&state.config.server.cors_origins));
     Router::new()
         .route("/embed", post(embed::embed))
         .route("/", post(embed::embed))
@@ -113,6 +117,7 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), auth::guard))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
+        .layer(cors)
         .with_state(state)
 }
 

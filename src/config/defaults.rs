@@ -54,6 +54,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             request_timeout: Duration::from_secs(30),
+            cors_origins: Vec::new(),
             shutdown: ShutdownConfig::default(),
         }
     }

@@ -29,6 +29,7 @@ pub struct Violation {
 /// Every broken rule.
 pub fn violations(config: &Config) -> Vec<Violation> {
     let mut violations = limits(config);
+    violations.extend(origins(config));
     violations.extend(durations(config));
     violations.extend(runtime(config));
     violations.extend(files(config));
@@ -36,6 +37,26 @@ pub fn violations(config: &Config) -> Vec<Violation> {
     violations.extend(tasks(config));
     violations.extend(auth::keys(&config.auth.keys));
     violations
+}
+
+fn origins(config: &Config) -> Vec<Violation> {
+    let wrong = config.server.cors_origins.iter().filter(|origin| !is_origin(origin));
+    wrong
+        .map(|origin| {
+            let message = format!(
+                "found {origin:?}, allowed: origins as browsers send them, such as \"https://example.org\" or \"http://localhost:3000\" without a slash at the end, or \"*\" for any"
+            );
+            Violation::at(Key::from(["server", "cors_origins"]), message)
+        })
+        .collect()
+}
+
+/// A scheme, a host in lower case and perhaps a port (RFC 6454, section 6.2); or all origins.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_part =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    text == "*" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_part))
 }
 
 fn durations(config: &Config) -> Vec<Violation> {

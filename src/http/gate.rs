@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderName;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower::ServiceExt;
@@ -14,7 +15,7 @@ use tower_http::request_id::{
 };
 
 use crate::http::error::Problem;
-use crate::http::{health, no_such_method};
+use crate::http::{health, no_such_method, security_headers};
 use crate::readiness::Readiness;
 
 /// Health checks, and `application` as soon as it is set. Checks neither log nor count as requests:
@@ -28,6 +29,7 @@ pub fn router(readiness: Readiness, application: Arc<OnceLock<Router>>) -> Route
         .with_state(readiness)
         .fallback(move |request| forward(Arc::clone(&application), request))
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::map_response(security_headers::add))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
 }

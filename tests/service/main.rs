@@ -3,6 +3,7 @@
 mod app;
 mod auth;
 mod classify;
+mod cors;
 mod damage;
 mod deadlines;
 mod durability;
@@ -21,6 +22,7 @@ mod multi_label;
 mod new_labels;
 mod rates;
 mod refusals;
+mod security_headers;
 mod tasks;
 mod train;
 mod train_refusals;

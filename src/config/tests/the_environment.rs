@@ -49,6 +49,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("models.minilm.provider", "cpu", "\"cpu\""),
     ("runtime.library", "\"quoted\"", "'\"quoted\"'"),
     ("runtime.workers", "3", "3"),
+    ("server.cors_origins", "['https://example.org']", "['https://example.org']"),
     ("server.listen", "0.0.0.0:80", "\"0.0.0.0:80\""),
     ("server.request_timeout", "5s", "\"5s\""),
     ("server.shutdown.delay", "1m 30s", "\"1m 30s\""),
@@ -174,7 +175,7 @@ fn is_reported_by_the_variable_for_unknown_keys_and_wrong_values() {
         "POLYHEAD__LOG (sets log): a section, allowed: ",
         "POLYHEAD__LOG__FORMAT (sets log.format): found 5, allowed: text or json",
         "POLYHEAD__LOG__LEVEL__X (sets log.level.x): unknown key, as log.level has no keys in it",
-        "POLYHEAD__SERVER__LISEN (sets server.lisen): unknown key \"lisen\", allowed: listen, request_timeout, shutdown",
+        "POLYHEAD__SERVER__LISEN (sets server.lisen): unknown key \"lisen\", allowed: listen, request_timeout, cors_origins, shutdown",
         "POLYHEAD__SERVR__LISTEN (sets servr.listen): unknown key \"servr\", allowed: default_model, server, ",
         "POLYHEAD__TASKS__TOPIC__LABELS (sets tasks.topic.labels[1]): found 5, allowed: text in quotes",
     ];
