@@ -1,6 +1,7 @@
 //! The command line: `serve`, `pull`, `export`, `bench`, `health`, `key`, and a server's clients `train`,
 //! `classify` and `embed`.
 
+mod authority;
 mod bench;
 mod classify;
 mod client;

@@ -64,7 +64,20 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// Origins of the web pages that may call the server from a browser; `*` stands for all.
     pub cors_origins: Vec<String>,
+    pub tls: TlsConfig,
     pub shutdown: ShutdownConfig,
+}
+
+/// Both or neither; without them, HTTP is spoken in the clear.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// A PEM file: the server's certificate and those that lead to an authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// A PEM file: the certificate's private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

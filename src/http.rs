@@ -19,6 +19,7 @@ pub mod observe;
 pub mod one_or_many;
 pub mod parameters;
 mod security_headers;
+pub mod tls;
 pub mod train;
 
 use std::collections::BTreeMap;

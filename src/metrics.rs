@@ -50,7 +50,7 @@ pub struct KeyLabel {
     pub key: String,
 }
 
-/// A file that is read again when it changes: `keys`.
+/// A file that is read again when it changes: `keys`, `certificate`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FileLabel {
     pub file: &'static str,

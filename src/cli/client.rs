@@ -11,6 +11,8 @@ use serde_json::Value;
 use ureq::http::{HeaderValue, Response, header};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
+use crate::cli::authority::Authority;
+
 /// Where the server is, and who asks it.
 #[derive(Debug, clap::Args)]
 pub struct Server {
@@ -26,6 +28,8 @@ pub struct Server {
     /// lists.
     #[arg(long, value_name = "KEY", env = "POLYHEAD_API_KEY", hide_env_values = true)]
     api_key: Option<ApiKey>,
+    #[command(flatten)]
+    authority: Authority,
 }
 
 /// An API key, shown by no `Debug`.
@@ -67,7 +71,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Server {
     /// # Errors
-    /// The key cannot be sent.
+    /// The key cannot be sent, or the file of authorities not be read.
     pub fn client(&self) -> anyhow::Result<Client> {
         let server = self.server.trim_end_matches('/');
         let server = match server.contains("://") {
@@ -76,6 +80,7 @@ impl Server {
         };
         let authorization = self.api_key.as_ref().map(ApiKey::authorization).transpose()?;
         let config = Agent::config_builder()
+            .tls_config(self.authority.tls()?)
             .http_status_as_error(false)
             .user_agent(concat!("polyhead/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(CONNECT))
@@ -213,7 +218,7 @@ mod tests {
             ("https://example.org/embeddings/", "https://example.org/embeddings"),
         ] {
             let server =
-                Server { server: given.to_owned(), api_key: None };
+                Server { server: given.to_owned(), api_key: None, authority: Authority::default() };
             assert_eq!(server.client().unwrap().server(), expected);
         }
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::config::{
     AuthConfig, BatchingConfig, Config, LimitsConfig, LogConfig, LogFormat, ModelConfig, OnRestart,
-    Open, RuntimeConfig, ServerConfig, ShutdownConfig, StoreConfig, TaskConfig, TrainingConfig,
+    Open, RuntimeConfig, ServerConfig, ShutdownConfig, StoreConfig, TaskConfig, TlsConfig,
+    TrainingConfig,
 };
 use crate::encoder::folder::Pooling;
 use crate::telemetry::LogFilter;
@@ -55,6 +56,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             request_timeout: Duration::from_secs(30),
             cors_origins: Vec::new(),
+            tls: TlsConfig::default(),
             shutdown: ShutdownConfig::default(),
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use crate::config::key::Key;
-use crate::config::{Config, ModelConfig};
+use crate::config::{Config, ModelConfig, TlsConfig};
 use crate::heads::task::{MIN_LABELS, check_labels, check_name};
 use crate::name;
 
@@ -30,6 +30,7 @@ pub struct Violation {
 pub fn violations(config: &Config) -> Vec<Violation> {
     let mut violations = limits(config);
     violations.extend(origins(config));
+    violations.extend(tls(&config.server.tls));
     violations.extend(durations(config));
     violations.extend(runtime(config));
     violations.extend(files(config));
@@ -49,6 +50,18 @@ fn origins(config: &Config) -> Vec<Violation> {
             Violation::at(Key::from(["server", "cors_origins"]), message)
         })
         .collect()
+}
+
+/// A certificate is of no use without its key.
+fn tls(config: &TlsConfig) -> Option<Violation> {
+    let (lacking, given) = match (&config.certificate, &config.key) {
+        (None, Some(_)) => ("certificate", "key"),
+        (Some(_), None) => ("key", "certificate"),
+        (None, None) | (Some(_), Some(_)) => return None,
+    };
+    let message = format!("found none beside server.tls.{given}, allowed: both keys or neither");
+    let key = Key::from(["server", "tls", lacking]);
+    Some(Violation { key, depends_on: vec![Key::from(["server", "tls", given])], message })
 }
 
 /// A scheme, a host in lower case and perhaps a port (RFC 6454, section 6.2); or all origins.

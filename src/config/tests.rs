@@ -79,6 +79,8 @@ fn every_key() -> Table {
         tokens_per_minute: NonZeroUsize::new(100_000),
     };
     let mut config = Config::default();
+    config.server.tls.certificate = Some(PathBuf::from("server.pem"));
+    config.server.tls.key = Some(PathBuf::from("server.key"));
     config.auth.file = Some(PathBuf::from("keys.toml"));
     config.auth.requests_per_minute = NonZeroUsize::new(600);
     config.auth.tokens_per_minute = NonZeroUsize::new(1_000_000);

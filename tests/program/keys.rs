@@ -1,8 +1,8 @@
-//! Keys on the command line: made by the program, used by it.
+//! Keys and certificates on the command line: made by the program, used by it.
 
 use std::fs;
 
-use toml::Table;
+use toml::{Table, toml};
 
 use crate::process::{Process, Signal};
 use crate::server::Server;
@@ -60,6 +60,37 @@ fn help_does_not_show_the_key_of_the_environment() {
     let help = Process::spawn(help.env("POLYHEAD_API_KEY", "ph_do-not-show-me")).ended();
     let text = help.stdout.join("\n");
     assert!(text.contains("POLYHEAD_API_KEY") && !text.contains("show-me"), "{text}");
+}
+
+#[test]
+fn the_programs_own_clients_speak_https() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let site = Site::with(toml! { [server.tls] certificate = "server.pem"
+    key = "server.key" });
+    let file = |name: &str| site.path().join(name);
+    fs::write(file("server.pem"), made.cert.pem()).unwrap();
+    fs::write(file("server.key"), made.signing_key.serialize_pem()).unwrap();
+    fs::write(file("texts.txt"), "a film\n").unwrap();
+    let server = Server::listening(&mut site.serve());
+    let address = server.url.strip_prefix("https://").unwrap();
+    server.process.stderr.line_with("ready");
+
+    let checked =
+        site.run(&["health", "--url", &format!("{}/readyz", server.url), "--ca", "server.pem"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:#?}");
+    let unknown = site.run(&["health", "--url", &format!("{}/readyz", server.url)]);
+    assert_eq!(unknown.status.code(), Some(1), "no authority vouches for it: {unknown:#?}");
+    let mut own = site.polyhead(&["health", "--config", "polyhead.toml"]);
+    let own = Process::spawn(own.env("POLYHEAD__SERVER__LISTEN", address)).ended();
+    assert_eq!(own.status.code(), Some(0), "{own:#?}");
+
+    let arguments = ["embed", "texts.txt", "--server", &server.url, "--ca"];
+    let embedded = site.run(&[&arguments[..], &["server.pem"]].concat());
+    assert_eq!((embedded.status.code(), embedded.stdout.len()), (Some(0), 1), "{embedded:#?}");
+    let missing = site.run(&[&arguments[..], &["no.pem"]].concat());
+    assert_eq!(missing.stderr.len(), 1, "{missing:#?}");
+    assert!(missing.stderr[0].contains("no.pem"), "{missing:#?}");
+    server.stop();
 }
 
 #[test]

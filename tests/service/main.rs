@@ -24,6 +24,7 @@ mod rates;
 mod refusals;
 mod security_headers;
 mod tasks;
+mod tls;
 mod train;
 mod train_refusals;
 mod train_uploads;

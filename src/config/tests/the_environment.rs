@@ -54,6 +54,8 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("server.request_timeout", "5s", "\"5s\""),
     ("server.shutdown.delay", "1m 30s", "\"1m 30s\""),
     ("server.shutdown.grace", "250ms", "\"250ms\""),
+    ("server.tls.certificate", "other.pem", "\"other.pem\""),
+    ("server.tls.key", "other.key", "\"other.key\""),
     ("store.texts", "false", "false"),
     ("store.url", "sqlite::memory:", "\"sqlite::memory:\""),
     ("tasks.sentiment.labels", "['-', '+', '1']", "['-', '+', '1']"),
@@ -175,7 +177,7 @@ fn is_reported_by_the_variable_for_unknown_keys_and_wrong_values() {
         "POLYHEAD__LOG (sets log): a section, allowed: ",
         "POLYHEAD__LOG__FORMAT (sets log.format): found 5, allowed: text or json",
         "POLYHEAD__LOG__LEVEL__X (sets log.level.x): unknown key, as log.level has no keys in it",
-        "POLYHEAD__SERVER__LISEN (sets server.lisen): unknown key \"lisen\", allowed: listen, request_timeout, cors_origins, shutdown",
+        "POLYHEAD__SERVER__LISEN (sets server.lisen): unknown key \"lisen\", allowed: listen, request_timeout, cors_origins, tls, shutdown",
         "POLYHEAD__SERVR__LISTEN (sets servr.listen): unknown key \"servr\", allowed: default_model, server, ",
         "POLYHEAD__TASKS__TOPIC__LABELS (sets tasks.topic.labels[1]): found 5, allowed: text in quotes",
     ];
