@@ -17,6 +17,7 @@ mod fingerprint;
 pub mod folder;
 mod form;
 mod info;
+mod meter;
 mod micro_batch;
 mod model;
 mod pace;
@@ -40,6 +41,7 @@ pub use crate::encoder::deadline::Deadline;
 pub use crate::encoder::embeddings::{EmbedOptions, Embeddings, Spent};
 pub use crate::encoder::error::{EncodeError, LoadError};
 pub use crate::encoder::info::ModelInfo;
+pub use crate::encoder::meter::metered;
 pub use crate::encoder::model::ModelSpec;
 pub use crate::encoder::request::Class;
 
@@ -231,6 +233,7 @@ impl Encoder {
             layout: self.info.batching,
             deadline: options.deadline,
         };
+        meter::count(sentences.iter().map(Vec::len).sum());
         let (request, answer) = Request::new(terms, sentences, self.info.dimensions);
         self.batcher.submit(request)?;
         answer.await.map_err(|_| EncodeError::Stopped)?

@@ -1,9 +1,11 @@
 //! The HTTP service: routes, shared state, and what surrounds every request.
 
+pub mod auth;
 pub mod body;
 pub mod classify;
 pub mod cohere;
 pub mod compression;
+mod cors;
 pub mod cost;
 pub mod deadline;
 pub mod dialect;
@@ -28,8 +30,10 @@ pub mod parameters;
 pub mod pipeline;
 pub mod predict;
 pub mod prompt;
+mod security_headers;
 pub mod similarity;
 pub mod texts_or_ids;
+pub mod tls;
 pub mod tokenize;
 pub mod train;
 pub mod vectors;
@@ -45,9 +49,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
 use tokio::time::timeout;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use crate::auth::Keyring;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::heads::follow::Follower;
@@ -67,6 +73,7 @@ pub struct AppState(Arc<Parts>);
 /// The parts that the application is made of, as the handlers see them.
 pub struct Parts {
     pub config: Config,
+    pub keyring: Arc<Keyring>,
     pub encoders: BTreeMap<String, Arc<Encoder>>,
     pub heads: Arc<LiveHeads>,
     pub follower: Arc<Follower>,
@@ -108,6 +115,7 @@ impl std::ops::Deref for AppState {
 
 /// All routes but the health checks, which [`gate`] answers.
 pub fn router(state: AppState) -> Router {
+    let cors = option_layer(cors::layer(&state.config.server.cors_origins));
     Router::new()
         .route("/embed", post(embed::embed))
         .route("/", post(pipeline::run))
@@ -145,8 +153,10 @@ pub fn router(state: AppState) -> Router {
         .route("/info", get(info::info))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(state.clone(), auth::guard))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
+        .layer(cors)
         .with_state(state)
 }
 

@@ -70,7 +70,7 @@ impl Embed {
     }
 
     fn print_lines(&self) -> anyhow::Result<()> {
-        let client = self.server.client();
+        let client = self.server.client()?;
         let mut texts = self.source.open()?;
         let mut out = BufWriter::new(io::stdout().lock());
         while let Some(batch) = texts.next_batch()? {
@@ -89,7 +89,7 @@ impl Embed {
 
     /// The array's header says how many rows follow.
     fn print_array(&self) -> anyhow::Result<()> {
-        let client = self.server.client();
+        let client = self.server.client()?;
         let mut texts = self.source.open()?;
         let mut batches = Vec::new();
         while let Some(batch) = texts.next_batch()? {

@@ -28,8 +28,12 @@ pub struct Problem {
     detail: String,
     /// Where in the request, such as `inputs[3]`.
     position: Option<String>,
-    /// The request was turned away without being worked on; the client may come again.
+    /// The request was turned away without being worked on.
     rejection: Option<Rejection>,
+    /// Seconds after which the client may come again.
+    retry_after: Option<u64>,
+    /// What a client has to show (RFC 9110, section 11.6.1).
+    challenge: Option<&'static str>,
 }
 
 /// What a [`Problem`] says, in the extensions of its response, for whoever puts it in another shape.
@@ -99,7 +103,15 @@ const RETRY_AFTER: u64 = 1;
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem { status, code, detail, position: None, rejection: None }
+        Problem {
+            status,
+            code,
+            detail,
+            position: None,
+            rejection: None,
+            retry_after: None,
+            challenge: None,
+        }
     }
 
     /// The body cannot be read as what it claims to be.
@@ -131,13 +143,36 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Problem {
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
-        Problem { rejection: Some(rejection), ..problem }
+        Problem { rejection: Some(rejection), retry_after: Some(RETRY_AFTER), ..problem }
+    }
+
+    /// The key has used up what it may ask for in a minute; `wait` is the time until it may come again.
+    pub fn rate_limited(wait: Duration, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        // Rounded up: who comes too early is refused again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let rejection = Some(Rejection::RateLimited);
+        Problem { rejection, retry_after: Some(seconds.max(RETRY_AFTER)), ..problem }
+    }
+
+    /// There is no key that counts; `challenge` says how to bring one.
+    pub fn unauthorized(challenge: &'static str, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        Problem { rejection: Some(Rejection::Unauthorized), challenge: Some(challenge), ..problem }
+    }
+
+    /// The key is not good for this; `challenge` says which scope is.
+    pub fn insufficient_scope(challenge: &'static str, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", detail);
+        let rejection = Some(Rejection::InsufficientScope);
+        Problem { rejection, challenge: Some(challenge), ..problem }
     }
 
     /// The server is not ready yet, or no longer.
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        Problem { rejection: Some(Rejection::Unready), ..problem }
+        let rejection = Some(Rejection::Unready);
+        Problem { rejection, retry_after: Some(RETRY_AFTER), ..problem }
     }
 
     /// The deadline passed before there was an answer.
@@ -212,11 +247,17 @@ impl IntoResponse for Problem {
         };
         let mut response = (self.status, Json(body)).into_response();
         let media_type = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, media_type);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         let Problem { code, detail, position, .. } = self;
         response.extensions_mut().insert(Facts { code, detail, position });
         if let Some(rejection) = self.rejection {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
             // For the metrics, which are taken where the response passes by.
             response.extensions_mut().insert(rejection);
         }

@@ -16,7 +16,7 @@ use tower_http::request_id::{
 };
 
 use crate::http::error::Problem;
-use crate::http::{compression, dialect, health, no_such_method};
+use crate::http::{compression, dialect, health, no_such_method, security_headers};
 use crate::readiness::Readiness;
 
 /// Health checks, and `application` as soon as it is set. Checks neither log nor count as requests:
@@ -36,6 +36,7 @@ pub fn router(readiness: Readiness, application: Arc<OnceLock<Router>>) -> Route
         .layer(middleware::from_fn(compression::check))
         .layer(middleware::from_fn(dialect::translate))
         .layer(compression::answers())
+        .layer(middleware::map_response(security_headers::add))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
 }

@@ -2,8 +2,7 @@
 //! program. It talks to the same routes as every other client and loads nothing from elsewhere.
 
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -34,13 +33,11 @@ pub async fn file(Segment(path): Segment, headers: HeaderMap) -> Result<Response
     };
     let etag = etag(&file);
     let kept = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
-    let about: [(HeaderName, String); 6] = [
+    let about: [(HeaderName, String); 4] = [
         (ETAG, etag),
         (CACHE_CONTROL, "no-cache".to_owned()),
         (CONTENT_TYPE, content_type(&file)),
         (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
-        (REFERRER_POLICY, "no-referrer".to_owned()),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
     Ok(match kept {
         true => (StatusCode::NOT_MODIFIED, about).into_response(),

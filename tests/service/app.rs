@@ -133,11 +133,11 @@ impl TestApp {
         let mut config = config(folder.path(), model);
         change(&mut config);
         let listening = Listening::bind(config).await.unwrap();
+        let url = listening.url();
         let app = listening
             .load(&CancellationToken::new())
             .await
             .unwrap_or_else(|error| panic!("{error}; tests need what `make test` fetches first"));
-        let url = format!("http://{}", app.address());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(app.run(shutdown.clone()));
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();

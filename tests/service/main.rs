@@ -1,9 +1,11 @@
 //! The service in-process: real models, a real store, real HTTP over a port that the system chose.
 
 mod app;
+mod auth;
 mod classify;
 mod cohere;
 mod compression;
+mod cors;
 mod damage;
 mod dashboards;
 mod deadlines;
@@ -25,9 +27,12 @@ mod new_labels;
 mod open_inference;
 mod openai;
 mod page;
+mod rates;
 mod refusals;
+mod security_headers;
 mod tasks;
 mod tei;
+mod tls;
 mod train;
 mod train_refusals;
 mod train_uploads;
