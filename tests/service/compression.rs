@@ -17,13 +17,22 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
 #[tokio::test]
 async fn requests_may_be_packed() {
     let app = TestApp::start().await;
     let body = json!({"inputs": ["a great film", "the stock market"]});
     let expected = app.post("/embed", body.clone()).await;
     let bytes = body.to_string().into_bytes();
-    for (coding, packed) in [("gzip", gzip(&bytes)), ("GZip", gzip(&bytes)), ("identity", bytes)] {
+    for (coding, packed) in [
+        ("gzip", gzip(&bytes)),
+        ("zstd", zstd(&bytes)),
+        ("GZip", gzip(&bytes)),
+        ("identity", bytes),
+    ] {
         let request =
             app.request(Method::POST, "/embed").header("content-type", "application/json");
         let found = answer(request.header("content-encoding", coding).body(packed)).await;
@@ -38,7 +47,7 @@ async fn answers_are_packed_as_the_client_accepts_it() {
     let plain = app.request(Method::POST, "/embed").json(&body).send().await.unwrap();
     assert!(!plain.headers().contains_key("content-encoding"));
     let plain = plain.bytes().await.unwrap();
-    for coding in ["gzip"] {
+    for coding in ["gzip", "zstd"] {
         let request = app.request(Method::POST, "/embed").json(&body);
         let response = request.header("accept-encoding", coding).send().await.unwrap();
         assert_eq!(response.headers()["content-encoding"], coding);
@@ -48,7 +57,7 @@ async fn answers_are_packed_as_the_client_accepts_it() {
         let mut unpacked = Vec::new();
         match coding {
             "gzip" => GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).map(|_| ()).unwrap(),
-            _ => panic!(),
+            _ => zstd::stream::copy_decode(&packed[..], &mut unpacked).unwrap(),
         }
         assert_eq!(unpacked, plain);
     }
@@ -72,7 +81,7 @@ async fn limits_count_what_a_body_unpacks_to() {
     let app = TestApp::with(|config| config.limits.body_bytes = limit).await;
     // 64 MiB of one letter, a few KiB as they are sent.
     let bomb = json!({"inputs": "a".repeat(64 << 20)}).to_string();
-    for (coding, packed) in [("gzip", gzip(bomb.as_bytes()))] {
+    for (coding, packed) in [("gzip", gzip(bomb.as_bytes())), ("zstd", zstd(bomb.as_bytes()))] {
         assert!(packed.len() < limit.get());
         let request =
             app.request(Method::POST, "/embed").header("content-type", "application/json");
