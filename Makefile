@@ -14,13 +14,16 @@ IMAGE_BUILD ?= $(or $(shell docker info >/dev/null 2>&1 && echo docker build),\
     $(shell command -v buildah >/dev/null && echo buildah build --layers --format docker),\
     $(error make image needs docker with its daemon, podman or buildah))
 
+# The clients of `make test-clients`.
+CLIENTS := $(TARGET)/clients
+
 # The packages of `make bench`.
 BENCH_VENV := $(TARGET)/bench-venv
 
-.PHONY: help run build models test lint image bench bench-heads
+.PHONY: help run build models test test-page test-clients screenshots lint image bench bench-heads
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: models build ## Fetch, build and serve on 127.0.0.1:8080
 	$(POLYHEAD) serve --config config.toml
@@ -34,6 +37,30 @@ models: ## Fetch ONNX Runtime and the models into lib/ and models/; once fetched
 test: ## Fetch what the tests need and run them
 	$(PYTHON) models/fetch.py --tests
 	cargo test --locked
+
+# Needs node 20 with npm, and Chromium: Debian's package chromium, or another one that CHROMIUM names.
+test-page: models ## Use the page as people do, in a headless Chromium
+	@command -v npm >/dev/null || { echo "make test-page needs node and npm"; exit 1; }
+	cargo build --locked
+	npm ci --prefix tests/page --silent --no-fund --no-audit
+	POLYHEAD=$(TARGET)/debug/polyhead node --test --test-reporter=./tests/page/reporter.js tests/page/all.test.js
+
+screenshots: models ## Take the pictures of the page in docs/screenshots
+	cargo build --locked
+	npm ci --prefix tests/page --silent --no-fund --no-audit
+	POLYHEAD=$(TARGET)/debug/polyhead node tests/page/screenshots.js
+	! command -v pngquant >/dev/null || pngquant --force --ext .png --strip --speed 1 docs/screenshots/*.png
+
+# Node's packages are found beside the program that imports them, hence the copy.
+test-clients: models ## Run published clients in Python, Node and Rust against the server
+	@command -v npm >/dev/null || { echo "make test-clients needs Node's npm, which is missing"; exit 1; }
+	cargo build --locked --bin polyhead
+	CARGO_TARGET_DIR=$(TARGET)/clients-rust cargo build --locked --manifest-path tests/clients/rust/Cargo.toml
+	$(PYTHON) -m venv $(CLIENTS)/venv
+	$(CLIENTS)/venv/bin/pip install --quiet --requirement tests/clients/requirements.txt
+	cp tests/clients/package.json tests/clients/package-lock.json tests/clients/in_node.mjs $(CLIENTS)
+	npm ci --prefix $(CLIENTS) --no-audit --no-fund --loglevel error
+	TARGET=$(TARGET) POLYHEAD=$(TARGET)/debug/polyhead $(CLIENTS)/venv/bin/python tests/clients/run.py
 
 lint: ## Formatting, clippy and documentation; a warning is an error
 	cargo fmt --check

@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::{Keyring, KeyringError};
 use crate::config::{Config, ModelConfig, ShutdownConfig};
 use crate::encoder::folder::Overrides;
 use crate::encoder::session::Runtime;
@@ -17,6 +19,7 @@ use crate::heads::follow::{FollowError, Follower, FollowerParts};
 use crate::heads::live::LiveHeads;
 use crate::heads::zero_shot::LabelCache;
 use crate::http::body::room::BodyRoom;
+use crate::http::tls::{Tls, TlsError};
 use crate::http::{self, AppState, Parts, gate, listener};
 use crate::metrics::Metrics;
 use crate::readiness::{Phase, Readiness};
@@ -38,6 +41,10 @@ pub enum AppError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Follow(#[from] FollowError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("asked to end while the store and the models were being loaded")]
@@ -52,6 +59,7 @@ pub enum AppError {
 pub struct Listening {
     config: Config,
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     server: JoinHandle<()>,
     stop_serving: CancellationToken,
     readiness: Readiness,
@@ -68,18 +76,24 @@ pub struct App {
 impl Listening {
     /// Takes the configured address; port 0 takes any that is free.
     pub async fn bind(config: Config) -> Result<Listening, AppError> {
+        let tls = Tls::open(&config.server.tls)?.map(Arc::new);
         let address = config.server.listen;
         let failed = |source| AppError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let readiness = Readiness::default();
         let application = Arc::new(OnceLock::new());
-        let connections = config.limits.connections.get();
+        let terms = listener::Terms { most: config.limits.connections.get(), tls: tls.clone() };
         let stop_serving = CancellationToken::new();
         let gate = gate::router(readiness.clone(), Arc::clone(&application));
-        let server =
-            tokio::spawn(listener::serve(listener, gate, connections, stop_serving.clone()));
-        Ok(Listening { config, address, server, stop_serving, readiness, application })
+        let server = tokio::spawn(listener::serve(listener, gate, terms, stop_serving.clone()));
+        Ok(Listening { config, address, tls, server, stop_serving, readiness, application })
+    }
+
+    /// Where the server is to be found.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -94,6 +108,13 @@ impl Listening {
     pub async fn load(self, shutdown: &CancellationToken) -> Result<App, AppError> {
         let config = &self.config;
         let metrics = Arc::new(Metrics::new());
+        let keyring = Arc::new(Keyring::open(&config.auth, Arc::clone(&metrics))?);
+        if !keyring.guards() && !self.address.ip().is_loopback() {
+            tracing::warn!(
+                address = %self.address,
+                "no API key is asked for: whoever reaches this address may embed, train and delete"
+            );
+        }
         let store = open_store(config, shutdown).await?;
         let (engine, runtime) = start_engine(config, &metrics, shutdown).await?;
         let encoders = engine.encoders().clone();
@@ -118,6 +139,7 @@ impl Listening {
         trainer.recover().await?;
         let state = AppState::new(Parts {
             config: self.config.clone(),
+            keyring,
             encoders,
             heads,
             follower,
@@ -128,6 +150,7 @@ impl Listening {
             metrics,
             readiness: self.readiness.clone(),
             runtime: runtime.build_info(),
+            started_at: Timestamp::now(),
         });
         if self.application.set(http::router(state.clone())).is_err() {
             unreachable!("an application is loaded once: `load` takes the value");
@@ -149,17 +172,29 @@ impl App {
     /// A part of the server died, or the grace time was too short.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), AppError> {
         let App { listening, state, mut engine } = self;
-        let Listening { config, mut server, stop_serving, readiness, .. } = listening;
+        let Listening { config, tls, mut server, stop_serving, readiness, .. } = listening;
         let stop_training = CancellationToken::new();
         let mut trainer = tokio::spawn(state.trainer.clone().run(stop_training.clone()));
         // What is published elsewhere goes live here until the last answer is out.
         let mut follower = tokio::spawn(Arc::clone(&state.follower).run(stop_serving.clone()));
+        let mut keyring = tokio::spawn(Arc::clone(&state.keyring).run(stop_serving.clone()));
+        let mut certificate = tokio::spawn({
+            let (metrics, stop) = (Arc::clone(&state.metrics), stop_serving.clone());
+            async move {
+                match tls {
+                    Some(tls) => tls.run(metrics, stop).await,
+                    None => stop.cancelled().await,
+                }
+            }
+        });
 
         let fault = tokio::select! {
             () = shutdown.cancelled() => None,
             reason = engine.fault() => Some(AppError::Fault(reason)),
             ended = &mut server => Some(ended_early("the server's task", ended)),
             ended = &mut trainer => Some(ended_early("the trainer", ended)),
+            ended = &mut certificate => Some(ended_early("what follows the certificate", ended)),
+            ended = &mut keyring => Some(ended_early("what follows the keys", ended)),
             ended = &mut follower => Some(ended_early("the follower of the live heads", ended)),
         };
         let phase = if fault.is_some() { Phase::Failed } else { Phase::Draining };
@@ -171,7 +206,7 @@ impl App {
             tokio::time::sleep(delay).await;
         }
         stop_serving.cancel();
-        let drained = drain(vec![server, trainer, follower], grace).await;
+        let drained = drain(vec![server, trainer, follower, keyring, certificate], grace).await;
         // What is not done by now is cut off: joining waits for no more than one micro-batch a worker.
         let closing = tokio::time::timeout(CLOSE, state.store.close());
         let joining = spawn_blocking(move || drop(engine));

@@ -1,6 +1,7 @@
-//! The command line: `serve`, `pull`, `export`, `bench`, `health`; a server's clients `train`,
+//! The command line: `serve`, `pull`, `export`, `bench`, `health`, `key`; a server's clients `train`,
 //! `classify` and `embed`; and what a shell and `man` know of all these, `completions` and `man`.
 
+mod authority;
 mod bench;
 mod classify;
 mod client;
@@ -9,6 +10,7 @@ mod embed;
 mod environment;
 mod export;
 mod health;
+mod key;
 mod man;
 mod output;
 mod pull;
@@ -37,6 +39,7 @@ enum Command {
     Export(export::Export),
     Bench(bench::Bench),
     Health(health::Health),
+    Key(key::Key),
     Train(Box<train::Train>),
     Classify(classify::Classify),
     Embed(embed::Embed),
@@ -52,6 +55,7 @@ pub fn run() -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Bench(bench) => bench.run(),
         Command::Health(health) => health.run(),
+        Command::Key(key) => key.run(),
         Command::Train(train) => train.run(),
         Command::Classify(classify) => classify.run(),
         Command::Embed(embed) => embed.run(),

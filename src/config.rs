@@ -4,10 +4,13 @@
 //! what is allowed. [`Config::load`] reads such a file, lets the environment override any key of it,
 //! and reports everything that is wrong at once.
 
+mod auth;
 mod defaults;
 mod environment;
 mod key;
+pub mod keys_file;
 mod load;
+mod plain_keys;
 mod problem;
 mod rules;
 #[cfg(test)]
@@ -26,6 +29,7 @@ use crate::encoder::folder::Pooling;
 use crate::heads::task::{Kind, NewLabels, Task, TaskLimits};
 use crate::telemetry::LogFilter;
 
+pub use auth::{AuthConfig, KeyConfig, Open};
 pub use environment::variables;
 pub use problem::{ConfigError, Problem};
 
@@ -36,6 +40,7 @@ pub struct Config {
     /// The model of requests and tasks that name none.
     pub default_model: String,
     pub server: ServerConfig,
+    pub auth: AuthConfig,
     pub log: LogConfig,
     pub runtime: RuntimeConfig,
     pub batching: BatchingConfig,
@@ -57,7 +62,22 @@ pub struct ServerConfig {
     /// A request that is not answered by then gets 504; its header may ask for less time.
     #[serde(with = "text::duration")]
     pub request_timeout: Duration,
+    /// Origins of the web pages that may call the server from a browser; `*` stands for all.
+    pub cors_origins: Vec<String>,
+    pub tls: TlsConfig,
     pub shutdown: ShutdownConfig,
+}
+
+/// Both or neither; without them, HTTP is spoken in the clear.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// A PEM file: the server's certificate and those that lead to an authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// A PEM file: the certificate's private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

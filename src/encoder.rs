@@ -11,11 +11,13 @@
 pub mod batch;
 mod batcher;
 mod deadline;
+mod embeddings;
 mod error;
 mod fingerprint;
 pub mod folder;
 mod form;
 mod info;
+mod meter;
 mod micro_batch;
 mod model;
 mod pace;
@@ -24,6 +26,7 @@ mod request;
 pub mod session;
 mod token_ids;
 pub mod tokenizer;
+mod tokens;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -35,8 +38,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 
 pub use crate::encoder::deadline::Deadline;
+pub use crate::encoder::embeddings::{EmbedOptions, Embeddings, Spent};
 pub use crate::encoder::error::{EncodeError, LoadError};
 pub use crate::encoder::info::ModelInfo;
+pub use crate::encoder::meter::metered;
 pub use crate::encoder::model::ModelSpec;
 pub use crate::encoder::request::Class;
 
@@ -44,7 +49,7 @@ use crate::encoder::batcher::Batcher;
 use crate::encoder::form::Candidates;
 use crate::encoder::info::Running;
 use crate::encoder::model::Model;
-use crate::encoder::request::{Request, Terms};
+use crate::encoder::request::{Request, Terms, Vectors};
 use crate::encoder::session::Runtime;
 use crate::encoder::tokenizer::{Tokenizer, Tokens, Truncation};
 use crate::encoder::worker::Context;
@@ -94,35 +99,6 @@ pub struct Encoder {
     /// Bounds the threads that tokenise at a time to the number of workers.
     tokenizing: Arc<Semaphore>,
     metrics: Arc<Metrics>,
-}
-
-/// How a request wants its texts embedded.
-#[derive(Clone, Copy, Debug)]
-pub struct EmbedOptions {
-    pub class: Class,
-    /// Texts are not encoded after it; `None` waits for as long as it takes.
-    pub deadline: Option<Deadline>,
-    pub truncation: Truncation,
-    /// `None` follows the model.
-    pub normalize: Option<bool>,
-    /// Keeps so many leading elements; `None` keeps all.
-    pub dimensions: Option<usize>,
-}
-
-/// One vector a text, in the order of the texts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Embeddings {
-    /// Row-major: texts × width.
-    pub values: Vec<f32>,
-    pub width: usize,
-    /// Tokens of all texts, special ones included.
-    pub tokens: usize,
-}
-
-impl Embeddings {
-    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
-        self.values.chunks_exact(self.width)
-    }
 }
 
 impl Engine {
@@ -213,10 +189,13 @@ impl Encoder {
     /// Dropping the future withdraws the request: what has not been encoded by then never is.
     pub async fn embed(
         &self,
-        texts: Vec<String>,
+        mut texts: Vec<String>,
         options: EmbedOptions,
     ) -> Result<Embeddings, EncodeError> {
         let finish = self.finish(options)?;
+        if let Some(prompt) = self.model().folder.default_prompt().filter(|_| !options.prompted) {
+            texts.iter_mut().for_each(|text| text.insert_str(0, prompt));
+        }
         let estimate = texts.iter().map(|text| self.model().tokenizer.estimate(text)).sum();
         // Training is bounded by its own, one job and one chunk at a time; it must not fail because
         // clients are busy, nor for limits that are meant for them.
@@ -226,7 +205,7 @@ impl Encoder {
                 Some(self.batcher.admit(class, estimate)?)
             }
         };
-        let sentences = self.tokenize(texts, options).await?;
+        let (sentences, tokenizing) = self.tokenize(texts, options).await?;
         let tokens = sentences.iter().map(Vec::len).sum();
         if let Some(admission) = &mut admission {
             let allowed = self.tokens_per_request;
@@ -235,9 +214,11 @@ impl Encoder {
             }
             admission.correct_to(tokens)?;
         }
-        let values = self.run(sentences, options).await?;
+        let vectors = self.run(sentences, options).await?;
         drop(admission);
-        Ok(finish.apply(Embeddings { values, width: self.info.dimensions, tokens }))
+        let mut embeddings = Embeddings::new(vectors, self.info.dimensions, tokens);
+        embeddings.spent.tokenizing = tokenizing;
+        Ok(finish.apply(embeddings))
     }
 
     /// Queues tokenised sentences and waits for their vectors, row-major.
@@ -245,13 +226,14 @@ impl Encoder {
         &self,
         sentences: Vec<Vec<u32>>,
         options: EmbedOptions,
-    ) -> Result<Vec<f32>, EncodeError> {
+    ) -> Result<Vectors, EncodeError> {
         let terms = Terms {
             model: self.index,
             class: options.class,
             layout: self.info.batching,
             deadline: options.deadline,
         };
+        meter::count(sentences.iter().map(Vec::len).sum());
         let (request, answer) = Request::new(terms, sentences, self.info.dimensions);
         self.batcher.submit(request)?;
         answer.await.map_err(|_| EncodeError::Stopped)?
@@ -282,12 +264,12 @@ impl Encoder {
 
     /// Tokenises short texts at once, which is not worth another thread's wake-up, and long ones on
     /// such a thread: they would hold up the async runtime. Requests take turns there, so that a
-    /// large one does not hold up the others, and ends when its caller goes away.
+    /// large one does not hold up the others, and ends when its caller goes away. Tells how long it took.
     async fn tokenize(
         &self,
         texts: Vec<String>,
         options: EmbedOptions,
-    ) -> Result<Vec<Vec<u32>>, EncodeError> {
+    ) -> Result<(Vec<Vec<u32>>, Duration), EncodeError> {
         let mut tokens: Vec<Tokens> = Vec::with_capacity(texts.len());
         let mut spent = Duration::ZERO;
         let truncation = options.truncation;
@@ -316,7 +298,7 @@ impl Encoder {
         self.metrics.tokenize_duration.get_or_create(&label).observe(spent.as_secs_f64());
         let truncated = tokens.iter().filter(|tokens| tokens.truncated).count();
         self.metrics.truncated_inputs.get_or_create(&label).inc_by(truncated as u64);
-        Ok(tokens.into_iter().map(|tokens| tokens.ids).collect())
+        Ok((tokens.into_iter().map(|tokens| tokens.ids).collect(), spent))
     }
 }
 

@@ -1,22 +1,42 @@
 //! The HTTP service: routes, shared state, and what surrounds every request.
 
+pub mod auth;
 pub mod body;
 pub mod classify;
+pub mod cohere;
+pub mod compression;
+mod cors;
+pub mod cost;
 pub mod deadline;
+pub mod dialect;
 pub mod embed;
 pub mod error;
 pub mod examples;
+pub mod format;
 pub mod gate;
 pub mod heads;
 pub mod health;
+pub mod infinity;
 pub mod info;
 pub mod inputs;
 pub mod linger;
 pub mod listener;
 pub mod observe;
 pub mod one_or_many;
+pub mod open_inference;
+pub mod openai;
+pub mod page;
 pub mod parameters;
+pub mod pipeline;
+pub mod predict;
+pub mod prompt;
+mod security_headers;
+pub mod similarity;
+pub mod texts_or_ids;
+pub mod tls;
+pub mod tokenize;
 pub mod train;
+pub mod vectors;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,10 +47,13 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 use tokio::time::timeout;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use crate::auth::Keyring;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::heads::follow::Follower;
@@ -50,6 +73,7 @@ pub struct AppState(Arc<Parts>);
 /// The parts that the application is made of, as the handlers see them.
 pub struct Parts {
     pub config: Config,
+    pub keyring: Arc<Keyring>,
     pub encoders: BTreeMap<String, Arc<Encoder>>,
     pub heads: Arc<LiveHeads>,
     pub follower: Arc<Follower>,
@@ -62,6 +86,7 @@ pub struct Parts {
     pub readiness: Readiness,
     /// ONNX Runtime's description of its build.
     pub runtime: &'static str,
+    pub started_at: Timestamp,
 }
 
 impl AppState {
@@ -90,12 +115,29 @@ impl std::ops::Deref for AppState {
 
 /// All routes but the health checks, which [`gate`] answers.
 pub fn router(state: AppState) -> Router {
+    let cors = option_layer(cors::layer(&state.config.server.cors_origins));
     Router::new()
         .route("/embed", post(embed::embed))
-        .route("/", post(embed::embed))
+        .route("/", post(pipeline::run))
+        .route("/similarity", post(similarity::similarity))
+        .route("/predict", post(predict::predict))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/decode", post(tokenize::decode))
+        .route("/v1/embeddings", post(openai::embeddings))
+        .route("/v1/models", get(openai::list))
+        .route("/v1/models/{model}", get(openai::show))
+        .route("/embeddings", post(infinity::embeddings))
+        .route("/models", get(infinity::models))
+        .route("/v2/embed", post(cohere::embed))
+        .route("/v2", get(open_inference::server))
+        .route("/v2/models/{model}", get(open_inference::model))
+        .route("/v2/models/{model}/ready", get(open_inference::ready))
+        .route("/v2/models/{model}/infer", post(open_inference::infer))
         .route("/classify", post(classify::classify))
         .route("/heads", get(heads::list))
         .route("/heads/{task}", get(heads::show).put(heads::put).delete(heads::delete))
+        .route("/heads/{task}/predict", post(predict::predict_by))
+        .route("/heads/{task}/info", get(info::classifier))
         .route("/heads/{task}/promote", post(heads::promote))
         .route("/heads/{task}/rollback", post(heads::roll_back))
         .route("/heads/{task}/weights", get(heads::export).put(heads::import))
@@ -105,12 +147,16 @@ pub fn router(state: AppState) -> Router {
         .route("/train/{id}/events", get(train::events))
         .route_layer(middleware::from_fn_with_state(state.clone(), room::share))
         .route_layer(middleware::from_fn_with_state(state.clone(), deadline::deadline))
+        .route("/", get(page::index))
+        .route("/page/{*path}", get(page::file))
         .route("/metrics", get(info::metrics))
         .route("/info", get(info::info))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
+        .layer(middleware::from_fn_with_state(state.clone(), auth::guard))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
+        .layer(cors)
         .with_state(state)
 }
 

@@ -29,6 +29,7 @@
 //! - [`encoder`] does not know that heads exist; [`heads`] know neither HTTP nor training;
 //!   [`training::learn`] and [`training::solver`], [`encoder::pooling`] and [`heads::head`] are pure
 //!   functions of their arguments.
+//! - [`auth`] knows API keys, by their hashes, with scopes and rates; [`http`] asks for them.
 //! - Four libraries are each named in one place: ONNX Runtime in [`encoder::session`] and [`kernel`], tokenizers in
 //!   [`encoder::tokenizer`], the database in [`store`], the web framework in [`http`] (and where
 //!   [`app`] starts it). `tests/tidiness.rs` holds us to it.
@@ -68,10 +69,12 @@
 //! 6. Nothing leaves the machine that the operator did not ask for.
 
 pub mod app;
+pub mod auth;
 mod causes;
 pub mod cli;
 pub mod config;
 pub mod encoder;
+mod file_watch;
 pub mod heads;
 pub mod http;
 pub mod hub;
@@ -79,6 +82,7 @@ pub mod hub;
 pub mod kernel;
 pub mod metrics;
 mod name;
+pub mod npy;
 pub mod onnx;
 pub mod readiness;
 pub mod shutdown;

@@ -44,12 +44,28 @@ pub struct RejectionLabel {
     pub reason: Rejection,
 }
 
+/// An API key by its name in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KeyLabel {
+    pub key: String,
+}
+
+/// A file that is read again when it changes: `keys`, `certificate`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FileLabel {
+    pub file: &'static str,
+}
+
 /// Why a request was turned away without being worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejection {
     QueueFull,
     JobsFull,
     BodiesFull,
+    /// No key, or none that is known.
+    Unauthorized,
+    InsufficientScope,
+    RateLimited,
     /// The server was draining.
     Unready,
 }
@@ -67,6 +83,9 @@ pub struct Metrics {
     pub request_duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
     pub requests_in_flight: Gauge,
     pub requests_rejected: Family<RejectionLabel, Counter>,
+    pub key_requests: Family<KeyLabel, Counter>,
+    pub key_tokens: Family<KeyLabel, Counter>,
+    pub unused_files: Family<FileLabel, Gauge>,
     pub tokenize_duration: Family<ModelLabel, Histogram, fn() -> Histogram>,
     pub queue_duration: Family<ModelLabel, Histogram, fn() -> Histogram>,
     pub inference_duration: Family<ModelLabel, Histogram, fn() -> Histogram>,
@@ -95,6 +114,9 @@ impl Metrics {
             request_duration: Family::new_with_constructor(durations),
             requests_in_flight: Gauge::default(),
             requests_rejected: Family::default(),
+            key_requests: Family::default(),
+            key_tokens: Family::default(),
+            unused_files: Family::default(),
             tokenize_duration: Family::new_with_constructor(durations),
             queue_duration: Family::new_with_constructor(durations),
             inference_duration: Family::new_with_constructor(durations),
@@ -153,6 +175,21 @@ impl Metrics {
             self.requests_rejected.clone(),
         );
         registry.register(
+            "key_requests",
+            "Requests that came with an API key, by its name",
+            self.key_requests.clone(),
+        );
+        registry.register(
+            "key_tokens",
+            "Tokens encoded for who came with an API key, by its name",
+            self.key_tokens.clone(),
+        );
+        registry.register(
+            "unused_files",
+            "1 while a file that has changed cannot be used, and what it held before holds on",
+            self.unused_files.clone(),
+        );
+        registry.register(
             "batch_tokens",
             "Tokens of a micro-batch, padding included",
             self.batch_tokens.clone(),
@@ -206,6 +243,9 @@ impl EncodeLabelValue for Rejection {
             Rejection::QueueFull => "queue_full",
             Rejection::JobsFull => "jobs_full",
             Rejection::BodiesFull => "bodies_full",
+            Rejection::Unauthorized => "unauthorized",
+            Rejection::InsufficientScope => "insufficient_scope",
+            Rejection::RateLimited => "rate_limited",
             Rejection::Unready => "unready",
         };
         reason.encode(encoder)

@@ -424,7 +424,7 @@ fn files_below(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
         let name = path.file_name().unwrap().to_str().unwrap();
         if path.is_dir() {
             let foreign = name.starts_with('.')
-                || ["target", "lib", "data"].contains(&name)
+                || ["target", "lib", "data", "node_modules"].contains(&name)
                 || path.parent() == Some(Path::new("models"));
             if !foreign {
                 found.extend(files_below(&path, wanted));

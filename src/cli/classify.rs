@@ -46,7 +46,7 @@ impl Classify {
     }
 
     fn print(self) -> anyhow::Result<()> {
-        let client = self.server.client();
+        let client = self.server.client()?;
         let mut texts = self.source.open()?;
         let mut out = BufWriter::new(io::stdout().lock());
         while let Some(batch) = texts.next_batch()? {

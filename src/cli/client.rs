@@ -1,5 +1,6 @@
 //! A polyhead server, as the commands that are its clients reach it.
 
+use std::fmt;
 use std::io::Read;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -7,10 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
-use ureq::http::{Response, header};
-use ureq::{Agent, Body, SendBody};
+use ureq::http::{HeaderValue, Response, header};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
-/// Where the server is.
+use crate::cli::authority::Authority;
+
+/// Where the server is, and who asks it.
 #[derive(Debug, clap::Args)]
 pub struct Server {
     /// The server's address.
@@ -21,13 +24,25 @@ pub struct Server {
         default_value = "http://127.0.0.1:8080"
     )]
     server: String,
+    /// Where the server asks for an API key. POLYHEAD_API_KEY is the better place: arguments show in process
+    /// lists.
+    #[arg(long, value_name = "KEY", env = "POLYHEAD_API_KEY", hide_env_values = true)]
+    api_key: Option<ApiKey>,
+    #[command(flatten)]
+    authority: Authority,
 }
+
+/// An API key, shown by no `Debug`.
+#[derive(Clone)]
+struct ApiKey(String);
 
 /// A client of one server.
 pub struct Client {
     agent: Agent,
     /// Without a slash at its end.
     server: String,
+    /// `Bearer KEY`.
+    authorization: Option<HeaderValue>,
 }
 
 /// What the server said to a request that it did not answer as asked.
@@ -55,20 +70,45 @@ const SILENCE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Server {
-    pub fn client(&self) -> Client {
+    /// # Errors
+    /// The key cannot be sent, or the file of authorities not be read.
+    pub fn client(&self) -> anyhow::Result<Client> {
         let server = self.server.trim_end_matches('/');
         let server = match server.contains("://") {
             true => server.to_owned(),
             false => format!("http://{server}"),
         };
+        let authorization = self.api_key.as_ref().map(ApiKey::authorization).transpose()?;
         let config = Agent::config_builder()
+            .tls_config(self.authority.tls()?)
             .http_status_as_error(false)
             .user_agent(concat!("polyhead/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(CONNECT))
             .timeout_per_read(Some(SILENCE));
         // A server on this machine is asked itself, never through what HTTP_PROXY names.
         let config = if is_local(&server) { config.proxy(None) } else { config };
-        Client { agent: config.build().into(), server }
+        Ok(Client { agent: config.build().into(), server, authorization })
+    }
+}
+
+impl ApiKey {
+    fn authorization(&self) -> anyhow::Result<HeaderValue> {
+        // The key itself is not told.
+        HeaderValue::try_from(format!("Bearer {}", self.0))
+            .ok()
+            .context("the API key has characters that cannot be sent")
+    }
+}
+
+impl From<String> for ApiKey {
+    fn from(key: String) -> ApiKey {
+        ApiKey(key)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ApiKey(..)")
     }
 }
 
@@ -80,7 +120,7 @@ impl Client {
 
     /// A job's events, from behind the one with the id `seen`.
     pub fn events(&self, job: &str, seen: Option<&str>) -> anyhow::Result<impl Read + use<>> {
-        let mut request = self.agent.get(self.url(&format!("/train/{job}/events")));
+        let mut request = self.with_key(self.agent.get(self.url(&format!("/train/{job}/events"))));
         if let Some(seen) = seen {
             request = request.header("last-event-id", seen);
         }
@@ -91,7 +131,8 @@ impl Client {
     pub fn post(&self, path: &str, body: &Value, accept: &str) -> anyhow::Result<Response<Body>> {
         let began = Instant::now();
         loop {
-            let request = self.agent.post(self.url(path)).header(header::ACCEPT, accept);
+            let request = self.with_key(self.agent.post(self.url(path)));
+            let request = request.header(header::ACCEPT, accept);
             let answer = request.content_type("application/json").send(body.to_string());
             match answer.as_ref().ok().and_then(come_again_after) {
                 Some(pause) if began.elapsed() + pause < PATIENCE => sleep(pause),
@@ -108,9 +149,16 @@ impl Client {
         media_type: &str,
         body: &mut dyn Read,
     ) -> anyhow::Result<Value> {
-        let request = self.agent.post(self.url(path)).query_pairs(query);
+        let request = self.with_key(self.agent.post(self.url(path))).query_pairs(query);
         let answer = request.content_type(media_type).send(SendBody::from_reader(body));
         json(self.checked(answer)?)
+    }
+
+    fn with_key<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header(header::AUTHORIZATION, authorization),
+            None => request,
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -169,7 +217,9 @@ mod tests {
             ("localhost:8080", "http://localhost:8080"),
             ("https://example.org/embeddings/", "https://example.org/embeddings"),
         ] {
-            assert_eq!(Server { server: given.to_owned() }.client().server(), expected);
+            let server =
+                Server { server: given.to_owned(), api_key: None, authority: Authority::default() };
+            assert_eq!(server.client().unwrap().server(), expected);
         }
     }
 

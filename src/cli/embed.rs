@@ -1,7 +1,5 @@
 //! `polyhead embed`.
 
-mod npy;
-
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 
 use anyhow::{Context, bail};
@@ -12,6 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::client::{Client, Server};
 use crate::cli::output::unless_nobody_reads;
 use crate::cli::texts::{Batch, Source};
+use crate::npy;
 
 /// Embed texts by a running server, one a line.
 #[derive(Debug, clap::Args)]
@@ -71,7 +70,7 @@ impl Embed {
     }
 
     fn print_lines(&self) -> anyhow::Result<()> {
-        let client = self.server.client();
+        let client = self.server.client()?;
         let mut texts = self.source.open()?;
         let mut out = BufWriter::new(io::stdout().lock());
         while let Some(batch) = texts.next_batch()? {
@@ -90,7 +89,7 @@ impl Embed {
 
     /// The array's header says how many rows follow.
     fn print_array(&self) -> anyhow::Result<()> {
-        let client = self.server.client();
+        let client = self.server.client()?;
         let mut texts = self.source.open()?;
         let mut batches = Vec::new();
         while let Some(batch) = texts.next_batch()? {

@@ -39,7 +39,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal().context("cannot listen for signals")?;
     let listening = Listening::bind(config).await?;
     // The log tells it too: a server whose standard output nobody takes serves all the same.
-    let _ = output::print(format_args!("listening on http://{}\n", listening.address()));
+    let _ = output::print(format_args!("listening on {}\n", listening.url()));
     let app = match listening.load(&shutdown).await {
         Err(AppError::Interrupted) => return Ok(()),
         loaded => loaded?,

@@ -84,7 +84,7 @@ const MOST_SHOWN: usize = 10;
 
 impl Train {
     pub fn run(self) -> anyhow::Result<()> {
-        let client = self.server.client();
+        let client = self.server.client()?;
         let mut file = BufReader::new(input(Some(&self.file))?);
         let media_type = media_type(&mut file).context("cannot read the examples")?;
         let mut file = upload::shown(&self.file, file);

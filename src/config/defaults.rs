@@ -1,14 +1,15 @@
 //! What a file that says nothing stands for; `config.toml` tells the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{
-    BatchingConfig, Config, LimitsConfig, LogConfig, LogFormat, ModelConfig, OnRestart,
-    RuntimeConfig, ServerConfig, ShutdownConfig, StoreConfig, TaskConfig, TrainingConfig,
+    AuthConfig, BatchingConfig, Config, LimitsConfig, LogConfig, LogFormat, ModelConfig, OnRestart,
+    Open, RuntimeConfig, ServerConfig, ShutdownConfig, StoreConfig, TaskConfig, TlsConfig,
+    TrainingConfig,
 };
 use crate::encoder::folder::Pooling;
 use crate::telemetry::LogFilter;
@@ -26,6 +27,7 @@ impl Default for Config {
         Self {
             default_model: "minilm".to_owned(),
             server: ServerConfig::default(),
+            auth: AuthConfig::default(),
             log: LogConfig::default(),
             runtime: RuntimeConfig::default(),
             batching: BatchingConfig::default(),
@@ -53,7 +55,24 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             request_timeout: Duration::from_secs(30),
+            cors_origins: Vec::new(),
+            tls: TlsConfig::default(),
             shutdown: ShutdownConfig::default(),
+        }
+    }
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        // The page has to be seen before a key can be typed into it; figures of the traffic are nobody's
+        // business.
+        let open = BTreeSet::from([Open::Docs, Open::Page]);
+        Self {
+            file: None,
+            open,
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            keys: BTreeMap::new(),
         }
     }
 }

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::config::environment::overlay;
 use crate::config::key::Key;
+use crate::config::plain_keys;
 use crate::config::problem::Problems;
 use crate::config::rules::{self, Violation};
 use crate::config::{Config, ConfigError};
@@ -34,15 +36,10 @@ impl Config {
         remove_false_sections(&mut table, &mut problems);
         add_default_entries(&mut table);
         let sources = overlay(environment, &mut table, &mut problems);
+        hash_plain_keys(&mut table, &sources, &mut problems);
         choose_default_model(&mut table);
-        let config = Reader { table, sources: &sources, problems: &mut problems }.read();
-        let mut violations = rules::violations(&config);
-        violations.retain(|Violation { key, depends_on, .. }| {
-            !problems.concern(key) && !depends_on.iter().any(|key| problems.concern(key))
-        });
-        for Violation { key, message, .. } in violations {
-            problems.report(&key, sources.get(&key).map(String::as_str), message);
-        }
+        let config: Self = Reader { table, sources: &sources, problems: &mut problems }.read();
+        report_violations(rules::violations(&config), &sources, &mut problems);
         problems.into_result().map(|()| config)
     }
 }
@@ -51,14 +48,51 @@ impl Config {
 pub fn is_section(key: &Key) -> bool {
     match key.names() {
         [parent, _] if parent == "models" || parent == "tasks" => true,
+        [auth, keys, _] if auth == "auth" && keys == "keys" => true,
         _ => key.get(&defaults()).is_some_and(Value::is_table),
     }
 }
 
-fn read(path: &Path) -> Result<Table, ConfigError> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
-    text.parse().map_err(|error| ConfigError::Syntax { path: path.to_owned(), error })
+pub fn read(path: &Path) -> Result<Table, ConfigError> {
+    let path_buf = || path.to_owned();
+    let text =
+        fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path_buf(), error })?;
+    text.parse().map_err(|error: toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        ConfigError::Syntax {
+            path: path_buf(),
+            line: before.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+            message: error.message().replace('\n', ", "),
+        }
+    })
+}
+
+/// Replaces keys by their hashes, and reports those that cannot be used.
+pub fn hash_plain_keys(
+    table: &mut Table,
+    sources: &BTreeMap<Key, String>,
+    problems: &mut Problems,
+) {
+    for (key, message) in plain_keys::hash(table) {
+        problems.report(&key, sources.get(&key).map(String::as_str), message);
+    }
+}
+
+/// Reports broken rules, but not those that look at a value which could not be read.
+pub fn report_violations(
+    mut violations: Vec<Violation>,
+    sources: &BTreeMap<Key, String>,
+    problems: &mut Problems,
+) {
+    violations.retain(|Violation { key, depends_on, .. }| {
+        !problems.concern(key) && !depends_on.iter().any(|key| problems.concern(key))
+    });
+    for Violation { key, message, .. } in violations {
+        problems.report(&key, sources.get(&key).map(String::as_str), message);
+    }
 }
 
 fn defaults() -> Table {
@@ -67,7 +101,7 @@ fn defaults() -> Table {
 
 /// Takes out values where a section belongs. Serde would read an array as a section's fields in
 /// the order of their declaration.
-fn remove_false_sections(table: &mut Table, problems: &mut Problems) {
+pub fn remove_false_sections(table: &mut Table, problems: &mut Problems) {
     fn visit(table: &mut Table, parent: &Key, problems: &mut Problems) {
         table.retain(|name, value| {
             let key = parent.child(name);
@@ -78,7 +112,7 @@ fn remove_false_sections(table: &mut Table, problems: &mut Problems) {
             if is_section(&key) {
                 let message = format!(
                     "found {}, allowed: a section, [{key}] with keys below it",
-                    shown(value)
+                    shown(&key, value)
                 );
                 problems.report(&key, None, message);
                 return false;
@@ -114,15 +148,16 @@ fn choose_default_model(table: &mut Table) {
     }
 }
 
-struct Reader<'p> {
-    table: Table,
-    sources: &'p BTreeMap<Key, String>,
-    problems: &'p mut Problems,
+pub struct Reader<'p> {
+    pub table: Table,
+    /// The variable that set a key.
+    pub sources: &'p BTreeMap<Key, String>,
+    pub problems: &'p mut Problems,
 }
 
 impl Reader<'_> {
     /// Reads what fits of the table and reports the rest.
-    fn read(mut self) -> Config {
+    pub fn read<T: DeserializeOwned + Default>(mut self) -> T {
         let mut untyped: BTreeSet<&Key> = self.sources.keys().collect();
         let mut unfit = BTreeMap::new();
         loop {
@@ -135,7 +170,7 @@ impl Reader<'_> {
             let Some(value) = key.get_mut(&mut self.table) else {
                 // Nothing to take out, so that nothing more can be found.
                 self.problems.report(&key, None, message.to_owned());
-                return Config::default();
+                return T::default();
             };
             // A variable's text that is not itself the value may be the value's notation in TOML.
             if untyped.remove(&key)
@@ -144,7 +179,7 @@ impl Reader<'_> {
                 *value = notation;
                 continue;
             }
-            let found = unfit.entry(key.clone()).or_insert_with(|| shown(value));
+            let found = unfit.entry(key.clone()).or_insert_with(|| shown(&key, value));
             let (misfit, allowed) = message.rsplit_once(", expected ").unwrap_or(("", message));
             let unknown = misfit.starts_with("unknown field");
             let what = if unknown {
@@ -179,9 +214,12 @@ impl Reader<'_> {
     }
 }
 
-/// A value as the file would have it, on one line and shortened.
-fn shown(value: &Value) -> String {
+/// A value as the file would have it, on one line and shortened; of what may be a key, nothing.
+fn shown(key: &Key, value: &Value) -> String {
     const LONGEST: usize = 80;
+    if plain_keys::may_be_one(key) {
+        return "a value that is not shown here".to_owned();
+    }
     let text = value.to_string().replace('\n', "\\n");
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -13,9 +13,9 @@ use crate::config::key::Key;
 pub enum ConfigError {
     #[error("cannot read the configuration {}: {error}", path.display())]
     Read { path: PathBuf, error: io::Error },
-    /// The error shows the line, the column and the text there.
-    #[error("{} is not valid TOML: {error}", path.display())]
-    Syntax { path: PathBuf, error: toml::de::Error },
+    /// The text there is not shown: it may be an API key, or a password.
+    #[error("{} is not valid TOML: line {line}, column {column}: {message}", path.display())]
+    Syntax { path: PathBuf, line: usize, column: usize, message: String },
     /// Everything that is wrong with keys and values, in the order of the keys; not empty.
     #[error("{}", listed(.0))]
     Invalid(Vec<Problem>),

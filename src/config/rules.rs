@@ -1,10 +1,12 @@
 //! What no single value's type can say: ranges, names, files and references between keys.
 
+pub mod auth;
+
 use std::path::{Component, Path};
 use std::time::Duration;
 
 use crate::config::key::Key;
-use crate::config::{Config, ModelConfig};
+use crate::config::{Config, ModelConfig, TlsConfig};
 use crate::heads::task::{MIN_LABELS, check_labels, check_name};
 use crate::name;
 
@@ -27,12 +29,47 @@ pub struct Violation {
 /// Every broken rule.
 pub fn violations(config: &Config) -> Vec<Violation> {
     let mut violations = limits(config);
+    violations.extend(origins(config));
+    violations.extend(tls(&config.server.tls));
     violations.extend(durations(config));
     violations.extend(runtime(config));
     violations.extend(files(config));
     violations.extend(models(config));
     violations.extend(tasks(config));
+    violations.extend(auth::keys(&config.auth.keys));
     violations
+}
+
+fn origins(config: &Config) -> Vec<Violation> {
+    let wrong = config.server.cors_origins.iter().filter(|origin| !is_origin(origin));
+    wrong
+        .map(|origin| {
+            let message = format!(
+                "found {origin:?}, allowed: origins as browsers send them, such as \"https://example.org\" or \"http://localhost:3000\" without a slash at the end, or \"*\" for any"
+            );
+            Violation::at(Key::from(["server", "cors_origins"]), message)
+        })
+        .collect()
+}
+
+/// A certificate is of no use without its key.
+fn tls(config: &TlsConfig) -> Option<Violation> {
+    let (lacking, given) = match (&config.certificate, &config.key) {
+        (None, Some(_)) => ("certificate", "key"),
+        (Some(_), None) => ("key", "certificate"),
+        (None, None) | (Some(_), Some(_)) => return None,
+    };
+    let message = format!("found none beside server.tls.{given}, allowed: both keys or neither");
+    let key = Key::from(["server", "tls", lacking]);
+    Some(Violation { key, depends_on: vec![Key::from(["server", "tls", given])], message })
+}
+
+/// A scheme, a host in lower case and perhaps a port (RFC 6454, section 6.2); or all origins.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_part =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    text == "*" || host.is_some_and(|host| !host.is_empty() && host.bytes().all(is_part))
 }
 
 fn durations(config: &Config) -> Vec<Violation> {
@@ -110,6 +147,10 @@ fn files(config: &Config) -> Vec<Violation> {
             Key::from(["runtime", "library"]),
             "found \"\", allowed: the path of ONNX Runtime's shared library".to_owned(),
         ));
+    }
+    if config.auth.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+        let message = "found \"\", allowed: the path of a file with keys".to_owned();
+        violations.push(Violation::at(Key::from(["auth", "file"]), message));
     }
     // The URL itself is not shown: it may hold a password.
     let scheme = config.store.url.split_once(':').map(|(scheme, _)| scheme);

@@ -5,7 +5,10 @@ use toml::{Table, Value};
 
 use super::*;
 
+use crate::auth::{KeyHash, Scope};
+
 mod a_problem;
+mod keys;
 mod the_environment;
 
 const DOCUMENTED: &str = include_str!("../../config.toml");
@@ -69,7 +72,19 @@ fn every_key() -> Table {
         threshold: Some(0.5),
         new_labels: Some(NewLabels::Allow),
     };
+    let ci = KeyConfig {
+        scopes: [Scope::Infer, Scope::Train].into(),
+        sha256: Some(KeyHash::of("hello")),
+        requests_per_minute: NonZeroUsize::new(60),
+        tokens_per_minute: NonZeroUsize::new(100_000),
+    };
     let mut config = Config::default();
+    config.server.tls.certificate = Some(PathBuf::from("server.pem"));
+    config.server.tls.key = Some(PathBuf::from("server.key"));
+    config.auth.file = Some(PathBuf::from("keys.toml"));
+    config.auth.requests_per_minute = NonZeroUsize::new(600);
+    config.auth.tokens_per_minute = NonZeroUsize::new(1_000_000);
+    config.auth.keys.insert("ci".to_owned(), ci);
     config.models.insert("minilm".to_owned(), minilm);
     config.tasks.insert("topic".to_owned(), topic);
     Table::try_from(config).unwrap()
@@ -85,8 +100,10 @@ mod the_documented_file {
 
     /// The file as if the optional keys, which stand in comments, were set.
     fn with_optional_keys() -> String {
-        let is_key =
-            |text: &str| text.starts_with(char::is_lowercase) && text.parse::<Table>().is_ok();
+        let is_key = |text: &str| {
+            let is_one = |it: char| it.is_lowercase() || it == '[';
+            text.starts_with(is_one) && text.parse::<Table>().is_ok()
+        };
         DOCUMENTED
             .lines()
             .map(|line| line.strip_prefix("# ").filter(|text| is_key(text)).unwrap_or(line))

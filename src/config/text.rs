@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::Deserializer;
 use serde::de::{self, Unexpected, Visitor};
 
+use crate::auth::KeyHash;
 use crate::telemetry::LogFilter;
 
 /// `127.0.0.1:8080`, `[::]:80`.
@@ -18,6 +19,11 @@ pub fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sock
 /// `info`, `info,polyhead::http=debug`.
 pub fn log_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFilter, D::Error> {
     parse(deserializer, LogFilter::EXPECTED)
+}
+
+/// The SHA-256 of an API key.
+pub fn key_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KeyHash>, D::Error> {
+    parse(deserializer, "64 hexadecimal digits, the SHA-256 of the key").map(Some)
 }
 
 /// `30s`, `250ms`, `1m 30s`.

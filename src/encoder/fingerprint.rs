@@ -16,6 +16,8 @@ pub(super) struct Identity<'a> {
     pub normalize: bool,
     /// Tokens after which an input is truncated.
     pub max_seq_length: usize,
+    /// What is put before every input.
+    pub prompt: Option<&'a str>,
 }
 
 impl Identity<'_> {
@@ -28,8 +30,11 @@ impl Identity<'_> {
             self.normalize,
             self.max_seq_length
         );
+        let mut parts = vec![self.weights, self.tokenizer, self.config, settings.as_bytes()];
+        // Only where there is one: most models have none, and their fingerprints stay as they were.
+        parts.extend(self.prompt.map(str::as_bytes));
         let mut hasher = Sha256::new();
-        for part in [self.weights, self.tokenizer, self.config, settings.as_bytes()] {
+        for part in parts {
             // With its length, so that nothing can move from one part to the next unseen.
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
@@ -52,6 +57,7 @@ mod tests {
             pooling: Some(Pooling::Mean),
             normalize: true,
             max_seq_length: 256,
+            prompt: None,
         }
     }
 
@@ -73,6 +79,7 @@ mod tests {
             Identity { pooling: None, ..identity() },
             Identity { normalize: false, ..identity() },
             Identity { max_seq_length: 128, ..identity() },
+            Identity { prompt: Some("query: "), ..identity() },
         ];
         let different: BTreeSet<String> = variants.iter().map(Identity::fingerprint).collect();
         assert_eq!(different.len(), variants.len());

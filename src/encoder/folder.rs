@@ -67,6 +67,8 @@ pub struct ModelFolder {
     pub vocab_size: Option<usize>,
     /// What may be put before inputs, by name: `prompts` of `config_sentence_transformers.json`.
     pub prompts: BTreeMap<String, String>,
+    /// The name of the one that is put before inputs unless a request names another.
+    pub default_prompt_name: Option<String>,
 }
 
 /// Why a folder is not a model that can be loaded.
@@ -102,6 +104,8 @@ pub enum FolderError {
         "max_seq_length {asked} is more than the {positions} positions of the model in {}", path.display()
     )]
     TooLong { path: PathBuf, asked: usize, positions: usize },
+    #[error("{} has the `default_prompt_name` {name:?}, but no such prompt", path.display())]
+    DefaultPrompt { path: PathBuf, name: String },
     #[error(
         "{} has `pad_token_id` {id}, but `vocab_size` {vocabulary} allows for ids below it only",
         path.display()
@@ -133,6 +137,7 @@ impl ModelFolder {
             Some(normalize) => normalize,
             None => normalizes(path)?,
         };
+        let LibraryConfig { prompts, default_prompt_name } = library_config(path)?;
         Ok(ModelFolder {
             path: path.to_owned(),
             weights: weights_of(path, overrides.file.as_deref())?,
@@ -141,8 +146,14 @@ impl ModelFolder {
             max_seq_length: max_seq_length(path, &config, overrides.max_seq_length)?,
             pad_token_id,
             vocab_size: config.vocab_size,
-            prompts: prompts(path)?,
+            prompts,
+            default_prompt_name,
         })
+    }
+
+    /// What is put before every input that no prompt was named for.
+    pub fn default_prompt(&self) -> Option<&str> {
+        self.prompts.get(self.default_prompt_name.as_deref()?).map(String::as_str)
     }
 }
 
@@ -158,10 +169,11 @@ struct SentenceConfig {
     max_seq_length: Option<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct LibraryConfig {
     #[serde(default)]
     prompts: BTreeMap<String, String>,
+    default_prompt_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -239,9 +251,15 @@ fn normalizes(path: &Path) -> Result<bool, FolderError> {
     Ok(modules_of(path)?.iter().any(|module| module.kind.ends_with(".Normalize")))
 }
 
-fn prompts(path: &Path) -> Result<BTreeMap<String, String>, FolderError> {
-    let config = optional::<LibraryConfig>(path.join("config_sentence_transformers.json"))?;
-    Ok(config.map(|config| config.prompts).unwrap_or_default())
+fn library_config(path: &Path) -> Result<LibraryConfig, FolderError> {
+    let file = path.join("config_sentence_transformers.json");
+    let config = optional::<LibraryConfig>(file.clone())?.unwrap_or_default();
+    match &config.default_prompt_name {
+        Some(name) if !config.prompts.contains_key(name) => {
+            Err(FolderError::DefaultPrompt { path: file, name: name.clone() })
+        }
+        _ => Ok(config),
+    }
 }
 
 fn modules_of(path: &Path) -> Result<Vec<ModuleEntry>, FolderError> {

@@ -29,6 +29,8 @@ pub struct ModelInfo {
     pub pooling: Option<Pooling>,
     /// What may be put before inputs, by name.
     pub prompts: BTreeMap<String, String>,
+    /// The one that is put before inputs unless a request names another.
+    pub default_prompt_name: Option<String>,
     /// Whether embeddings have length 1 unless a request says otherwise.
     pub normalize: bool,
     pub precision: GraphPrecision,
@@ -72,6 +74,7 @@ impl ModelInfo {
             max_seq_length: model.folder.max_seq_length,
             pooling: model.folder.pooling,
             prompts: model.folder.prompts.clone(),
+            default_prompt_name: model.folder.default_prompt_name.clone(),
             normalize: model.folder.normalize || probe.normalized_in_graph,
             precision: running.precision,
             provider: probe.device,

@@ -64,6 +64,7 @@ impl Model {
             pooling: folder.pooling,
             normalize: folder.normalize,
             max_seq_length: folder.max_seq_length,
+            prompt: folder.default_prompt(),
         }
         .fingerprint();
         let candidates = candidates(spec, &folder, weights)?;

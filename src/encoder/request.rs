@@ -1,7 +1,7 @@
 //! One tokenised request on its way through the queue, and where its vectors come together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -30,6 +30,17 @@ pub(crate) struct Terms {
     pub deadline: Option<Deadline>,
 }
 
+/// The vectors of a request, and where its time went.
+#[derive(Debug)]
+pub(crate) struct Vectors {
+    /// Row-major: sentences × width.
+    pub values: Vec<f32>,
+    /// How long its sentences waited for a worker, on average.
+    pub queued: Duration,
+    /// How long the model ran on them, on average.
+    pub running: Duration,
+}
+
 /// A tokenised request.
 pub(crate) struct Request {
     pub terms: Terms,
@@ -49,13 +60,15 @@ impl Request {
         terms: Terms,
         sentences: Vec<Vec<u32>>,
         width: usize,
-    ) -> (Request, oneshot::Receiver<Result<Vec<f32>, EncodeError>>) {
+    ) -> (Request, oneshot::Receiver<Result<Vectors, EncodeError>>) {
         let (sender, receiver) = oneshot::channel();
         let reply = Reply {
             width,
             state: Mutex::new(ReplyState {
                 values: vec![0.0; sentences.len() * width],
                 missing: sentences.len(),
+                queued: Duration::ZERO,
+                running: Duration::ZERO,
                 sender: Some(sender),
             }),
         };
@@ -109,8 +122,12 @@ struct Reply {
 struct ReplyState {
     values: Vec<f32>,
     missing: usize,
+    /// Summed over the sentences that are there.
+    queued: Duration,
+    /// As `queued`.
+    running: Duration,
     /// Gone once the request is answered.
-    sender: Option<oneshot::Sender<Result<Vec<f32>, EncodeError>>>,
+    sender: Option<oneshot::Sender<Result<Vectors, EncodeError>>>,
 }
 
 impl Reply {
@@ -135,18 +152,22 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Delivers the sentence's vector.
-    pub fn deliver(&self, vector: &[f32]) {
+    /// Delivers the sentence's vector, on which the model has been at work since `started`.
+    pub fn deliver(&self, vector: &[f32], started: Instant) {
         let mut state = self.reply.state();
         let width = self.reply.width;
         state.values[self.row * width..][..width].copy_from_slice(vector);
+        state.queued += started.duration_since(self.queued_at);
+        state.running += started.elapsed();
         state.missing -= 1;
         if state.missing == 0
             && let Some(sender) = state.sender.take()
         {
             let values = std::mem::take(&mut state.values);
+            let sentences = u32::try_from(values.len() / width).unwrap_or(u32::MAX).max(1);
+            let (queued, running) = (state.queued / sentences, state.running / sentences);
             // The caller may have gone away meanwhile: then nobody wants the answer.
-            let _ = sender.send(Ok(values));
+            let _ = sender.send(Ok(Vectors { values, queued, running }));
         }
     }
 

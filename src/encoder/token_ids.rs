@@ -34,25 +34,31 @@ impl Encoder {
             Class::Training => None,
             Class::Interactive | Class::Bulk => Some(self.batcher.admit(class, tokens)?),
         };
-        let values = self.run(sentences, options).await?;
+        let vectors = self.run(sentences, options).await?;
         drop(admission);
-        Ok(finish.apply(Embeddings { values, width: self.info.dimensions, tokens }))
+        Ok(finish.apply(Embeddings::new(vectors, self.info.dimensions, tokens)))
     }
 
     fn check(&self, sentences: &[Vec<u32>]) -> Result<(), EncodeError> {
-        let model = self.model();
         let allowed = self.info.max_seq_length;
-        let vocabulary =
-            model.folder.vocab_size.unwrap_or_else(|| model.tokenizer.vocabulary_size());
         for (index, ids) in sentences.iter().enumerate() {
             if ids.is_empty() || ids.len() > allowed {
                 return Err(EncodeError::TokenCount { index, tokens: ids.len(), allowed });
             }
-            if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
-                return Err(EncodeError::TokenId { index, id, vocabulary });
-            }
+            self.check_ids(index, ids)?;
         }
         Ok(())
+    }
+
+    /// Whether the model has all these ids, which are those of the sentence at `index`.
+    pub(super) fn check_ids(&self, index: usize, ids: &[u32]) -> Result<(), EncodeError> {
+        let model = self.model();
+        let vocabulary =
+            model.folder.vocab_size.unwrap_or_else(|| model.tokenizer.vocabulary_size());
+        match ids.iter().find(|&&id| id as usize >= vocabulary) {
+            Some(&id) => Err(EncodeError::TokenId { index, id, vocabulary }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -72,6 +78,7 @@ mod tests {
     const OPTIONS: EmbedOptions = EmbedOptions {
         class: Class::Bulk,
         truncation: Truncation::Right,
+        prompted: false,
         normalize: None,
         dimensions: None,
         deadline: None,
@@ -101,7 +108,7 @@ mod tests {
         let ids = texts.iter().map(|text| encoder.token_ids(text).unwrap()).collect();
         let from_ids = encoder.embed_tokens(ids, OPTIONS).await.unwrap();
         let from_texts = encoder.embed(texts.into(), OPTIONS).await.unwrap();
-        assert_eq!(from_ids, from_texts);
+        assert_eq!((from_ids.values, from_ids.tokens), (from_texts.values, from_texts.tokens));
         let dimensions = Some(8);
         let short = EmbedOptions { dimensions, ..OPTIONS };
         let short = encoder.embed_tokens(vec![vec![2, 3]], short).await.unwrap();

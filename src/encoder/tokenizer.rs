@@ -3,21 +3,27 @@
 //! The library reads every tokenizer. One that is BERT's is then run by our own `wordpiece`, which
 //! gives the same ids at a fraction of the cost; any other by the library.
 
+mod placed;
 mod wordpiece;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::{Encoding, Token};
 
+pub use placed::PlacedToken;
+
 use crate::encoder::tokenizer::wordpiece::{AddedTokens, Pieces, Rules, WordPiece, Words};
 
 /// A model's tokenizer with the model's own length limit.
 pub struct Tokenizer {
     pipeline: Pipeline,
+    /// For what the fast one cannot tell: the places of tokens, and texts from ids.
+    library: Arc<tokenizers::Tokenizer>,
     max_tokens: usize,
     vocabulary_size: usize,
     /// The tokens that the model wants before every sentence, such as `[CLS]`.
@@ -29,7 +35,7 @@ pub struct Tokenizer {
 /// What cuts a text into tokens.
 enum Pipeline {
     WordPiece(Box<WordPiece>),
-    Library(Box<tokenizers::Tokenizer>),
+    Library(Arc<tokenizers::Tokenizer>),
 }
 
 /// What happens to an input with more tokens than the model takes.
@@ -121,14 +127,15 @@ impl Tokenizer {
         let vocabulary = library.get_vocab(true);
         let ids = vocabulary.values().chain(&before).chain(&after);
         let vocabulary_size = ids.max().map_or(0, |&highest| highest as usize + 1);
+        let library = Arc::new(library);
         let pipeline = match word_piece(&library) {
             Ok(word_piece) => Pipeline::WordPiece(Box::new(word_piece)),
             Err(why) => {
                 tracing::info!(tokenizer = %path.display(), why, "the slower library tokenises");
-                Pipeline::Library(Box::new(library))
+                Pipeline::Library(Arc::clone(&library))
             }
         };
-        Ok(Tokenizer { pipeline, max_tokens, vocabulary_size, before, after })
+        Ok(Tokenizer { pipeline, library, max_tokens, vocabulary_size, before, after })
     }
 
     /// One more than the greatest id that there is, those of added tokens included. Ids may be left

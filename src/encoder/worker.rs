@@ -142,7 +142,7 @@ impl Worker {
             for (row, item) in batch.items.iter().enumerate() {
                 let vector = output.vector(row, item.ids.len(), pooling);
                 match vector.iter().all(|value| value.is_finite()) {
-                    true => item.deliver(&vector),
+                    true => item.deliver(&vector, started),
                     false => item.fail(EncodeError::NotFinite),
                 }
             }

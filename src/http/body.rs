@@ -18,10 +18,21 @@ const LARGE: usize = 64 << 10;
 /// A JSON body.
 pub struct Json<T>(pub T);
 
+/// The bytes of a JSON body whose shape is yet to be seen.
+pub struct JsonText(Bytes);
+
 impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Json<T>, Problem> {
+        JsonText::from_request(request, state).await?.decode().await.map(Json)
+    }
+}
+
+impl FromRequest<AppState> for JsonText {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<JsonText, Problem> {
         let media_type = media_type(request.headers());
         // As TEI and curl users expect, a body without a type is taken for JSON.
         let is_json = media_type.as_deref().is_none_or(|media_type| {
@@ -30,8 +41,24 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
         if !is_json {
             return Err(unsupported(media_type, "application/json"));
         }
-        let body = read(request, state.config.limits.body_bytes.get()).await?;
-        decode(body, |body| parse_json(&body).map(Json)).await
+        read(request, state.config.limits.body_bytes.get()).await.map(JsonText)
+    }
+}
+
+impl From<Bytes> for JsonText {
+    fn from(body: Bytes) -> JsonText {
+        JsonText(body)
+    }
+}
+
+impl JsonText {
+    /// Decodes it; a large one where that holds up no other request.
+    pub async fn decode<T: DeserializeOwned + Send + 'static>(self) -> Result<T, Problem> {
+        decode(self.0, |body| parse_json(&body)).await
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -75,9 +102,8 @@ pub struct Pieces {
 
 impl Pieces {
     /// # Errors
-    /// 415 for a body that is compressed, 413 for one that is announced to be larger than `limit`.
+    /// 413 for one that is announced to be larger than `limit`.
     pub fn new(mut request: Request, limit: usize) -> Result<Pieces, Problem> {
-        check_is_plain(request.headers())?;
         let announced = request.body().size_hint().lower();
         // Said at once, without waiting for the body.
         let announced = usize::try_from(announced).ok().filter(|&bytes| bytes <= limit);
@@ -118,16 +144,6 @@ impl Pieces {
             None => Ok(()),
         }
     }
-}
-
-/// Bodies are taken as they are: what a small one becomes when it is unpacked, nobody knows.
-fn check_is_plain(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(()) };
-    if encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
-        return Ok(());
-    }
-    let detail = format!("the content-encoding is {encoding:?}; allowed: none, a body as it is");
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", detail))
 }
 
 fn too_large(limit: usize) -> Problem {

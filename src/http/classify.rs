@@ -12,12 +12,13 @@ use axum::Extension;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Deadline, EmbedOptions, ModelInfo};
 use crate::heads::live::{LiveTask, Snapshot};
 use crate::http::AppState;
 use crate::http::body::Json;
-use crate::http::classify::head_versions::{AnsweredBy, MinHeadVersion};
+pub(super) use crate::http::classify::head_versions::AnsweredBy;
+
+use crate::http::classify::head_versions::MinHeadVersion;
 use crate::http::classify::prediction::{Answering, Prediction, Terms};
 use crate::http::error::Problem;
 use crate::http::inputs::Inputs;
@@ -74,14 +75,7 @@ pub async fn classify(
     let encoder = state.encoder(Some(&model))?;
     // Refused before any encoding; the versions that answer are those that are live afterwards.
     select(&state, &request.tasks, encoder.info())?;
-    let options = EmbedOptions {
-        class,
-        deadline: Some(deadline),
-        truncation: Truncation::Right,
-        normalize: None,
-        dimensions: None,
-    };
-    let embeddings = encoder.embed(texts, options).await?;
+    let embeddings = encoder.embed(texts, EmbedOptions::new(class, deadline)).await?;
     let heads = select(&state, &request.tasks, encoder.info())?;
     let answered_by = heads.iter().map(|live| &**live).collect();
     let terms =
@@ -106,7 +100,10 @@ const MOST_SCORES: usize = 1 << 20;
 
 /// Refuses a request whose answer would have too many of them. `labels` are those of each task for one
 /// input.
-fn check_size(inputs: usize, labels: impl Iterator<Item = usize>) -> Result<(), Problem> {
+pub(super) fn check_size(
+    inputs: usize,
+    labels: impl Iterator<Item = usize>,
+) -> Result<(), Problem> {
     let scores = labels.sum::<usize>().saturating_mul(inputs);
     if scores > MOST_SCORES {
         let detail = format!(
@@ -166,7 +163,7 @@ fn model_of(
     match tasks.as_deref() {
         Some([first, ..]) => {
             let heads = state.heads.snapshot();
-            Ok(find(&heads, first).map_err(|problem| problem.at("tasks[0]"))?.task.model.clone())
+            Ok(look_up(&heads, first).map_err(|problem| problem.at("tasks[0]"))?.task.model.clone())
         }
         _ => Ok(state.config.default_model.clone()),
     }
@@ -187,15 +184,50 @@ fn select(
         let detail = format!("model {:?} has no tasks to classify by", model.name);
         return Err(Problem::invalid("no_tasks", detail).at("tasks"));
     }
-    let serve_untrained = state.config.training.serve_untrained;
-    let (ready, unready): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|live| {
-        live.mismatched.is_none() && (live.version.is_trained() || serve_untrained)
-    });
+    let (ready, unready): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|live| can_answer(state, live));
     // Without names, a task that was just made does not stop the others from answering.
     if unready.is_empty() || (tasks.is_none() && !ready.is_empty()) {
         return Ok(ready);
     }
     Err(not_ready(&unready))
+}
+
+fn can_answer(state: &AppState, live: &LiveTask) -> bool {
+    let serve_untrained = state.config.training.serve_untrained;
+    live.mismatched.is_none() && (live.version.is_trained() || serve_untrained)
+}
+
+/// A task with its live head.
+pub(super) fn find(state: &AppState, task: &str) -> Result<Arc<LiveTask>, Problem> {
+    let heads = state.heads.snapshot();
+    look_up(&heads, task).cloned().map_err(|problem| problem.at("task"))
+}
+
+/// The live head of one task, if it can answer.
+pub(super) fn ready(state: &AppState, task: &str) -> Result<Arc<LiveTask>, Problem> {
+    let live = find(state, task)?;
+    match can_answer(state, &live) {
+        true => Ok(live),
+        false => Err(not_ready(&[live])),
+    }
+}
+
+/// The name of the only task that can answer, for requests that name none.
+pub(super) fn only_task(state: &AppState) -> Result<String, Problem> {
+    let heads = state.heads.snapshot();
+    let mut names =
+        heads.values().filter(|live| can_answer(state, live)).map(|live| &live.task.name);
+    match (names.next(), names.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        (None, _) => Err(not_ready(&heads.values().cloned().collect::<Vec<_>>())),
+        (Some(one), Some(other)) => {
+            let detail = format!(
+                "several tasks can answer, {one:?} and {other:?} among them; name one as `task`, or POST to /heads/{one}/predict"
+            );
+            Err(Problem::invalid("ambiguous_task", detail).at("task"))
+        }
+    }
 }
 
 /// The tasks that a request names.
@@ -206,7 +238,7 @@ fn named(
 ) -> Result<Vec<Arc<LiveTask>>, Problem> {
     let find = |(index, name): (usize, &String)| {
         let position = format!("tasks[{index}]");
-        let live = find(heads, name).map_err(|problem| problem.at(position.clone()))?;
+        let live = look_up(heads, name).map_err(|problem| problem.at(position.clone()))?;
         if live.task.model == model.name {
             return Ok(Arc::clone(live));
         }
@@ -236,7 +268,7 @@ fn not_ready(tasks: &[Arc<LiveTask>]) -> Problem {
     Problem::conflict("head_untrained", detail)
 }
 
-fn find<'a>(heads: &'a Snapshot, name: &str) -> Result<&'a Arc<LiveTask>, Problem> {
+fn look_up<'a>(heads: &'a Snapshot, name: &str) -> Result<&'a Arc<LiveTask>, Problem> {
     heads.get(name).ok_or_else(|| {
         let known: Vec<&str> = heads.keys().map(String::as_str).collect();
         let detail = format!("there is no task {name:?}; tasks: {}", known.join(", "));

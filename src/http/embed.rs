@@ -2,17 +2,20 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use tokio::task::spawn_blocking;
 
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Deadline, EmbedOptions, Embeddings};
 use crate::http::AppState;
 use crate::http::body::Json;
+use crate::http::cost::Meter;
 use crate::http::error::Problem;
+use crate::http::format::Format;
 use crate::http::inputs::Inputs;
+use crate::http::{prompt, vectors};
+use crate::npy;
 
 /// What a client asks `/embed` for.
 #[derive(Debug, Deserialize)]
@@ -44,51 +47,51 @@ pub enum Direction {
 /// Names the rows and columns of a binary answer, such as `3,384`.
 const SHAPE: &str = "x-embeddings-shape";
 
-const BINARY: &str = "application/octet-stream";
-
 pub async fn embed(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,
     headers: HeaderMap,
     Json(request): Json<EmbedRequest>,
 ) -> Result<Response, Problem> {
+    answer(&state, deadline, &headers, request).await
+}
+
+/// Embeds and answers in the form that the headers ask for.
+pub async fn answer(
+    state: &AppState,
+    deadline: Deadline,
+    headers: &HeaderMap,
+    request: EmbedRequest,
+) -> Result<Response, Problem> {
     let encoder = state.encoder(request.model.as_deref())?;
     let (mut texts, class) = request.inputs.check(&state.config)?;
-    if let Some(name) = &request.prompt_name {
-        let prompts = &encoder.info().prompts;
-        let prompt = prompts.get(name).ok_or_else(|| unknown_prompt(name, prompts.keys()))?;
-        texts.iter_mut().for_each(|text| text.insert_str(0, prompt));
-    }
-    let truncation = match (request.truncate, request.truncation_direction) {
+    let meter = Meter::start(&texts);
+    prompt::put_before(&mut texts, encoder.info(), request.prompt_name.as_deref())?;
+    let options = EmbedOptions {
+        truncation: truncation(request.truncate, request.truncation_direction),
+        prompted: true,
+        normalize: request.normalize,
+        dimensions: request.dimensions,
+        ..EmbedOptions::new(class, deadline)
+    };
+    let embeddings = encoder.embed(texts, options).await?;
+    let cost = meter.read(encoder.info(), &embeddings);
+    let answer = match Format::accepted(headers) {
+        Format::Json => {
+            vectors::respond(embeddings.values.len(), move || to_json(&embeddings)).await?
+        }
+        binary => in_binary(binary, &embeddings),
+    };
+    Ok((cost, answer).into_response())
+}
+
+/// What becomes of longer inputs; unless a request says otherwise, their end is cut off.
+pub fn truncation(truncate: Option<bool>, direction: Option<Direction>) -> Truncation {
+    match (truncate, direction) {
         (Some(false), _) => Truncation::Refuse,
         (_, Some(Direction::Left)) => Truncation::Left,
         _ => Truncation::Right,
-    };
-    let options = EmbedOptions {
-        class,
-        deadline: Some(deadline),
-        truncation,
-        normalize: request.normalize,
-        dimensions: request.dimensions,
-    };
-    let embeddings = encoder.embed(texts, options).await?;
-    if wants_binary(&headers) { Ok(binary(&embeddings)) } else { json(embeddings).await }
-}
-
-/// Numbers that are written in place: some half a millisecond's work. More of them would hold up the
-/// async runtime, and with it the answers to others.
-const VALUES_IN_PLACE: usize = 1 << 14;
-
-async fn json(embeddings: Embeddings) -> Result<Response, Problem> {
-    let text = if embeddings.values.len() <= VALUES_IN_PLACE {
-        to_json(&embeddings)
-    } else {
-        spawn_blocking(move || to_json(&embeddings))
-            .await
-            .map_err(|cause| Problem::internal(&cause))?
-    };
-    let text = text.map_err(|cause| Problem::internal(&cause))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    }
 }
 
 fn to_json(embeddings: &Embeddings) -> serde_json::Result<Vec<u8>> {
@@ -100,22 +103,13 @@ fn to_json(embeddings: &Embeddings) -> serde_json::Result<Vec<u8>> {
 }
 
 /// The rows one after another as little-endian f32.
-fn binary(embeddings: &Embeddings) -> Response {
-    let bytes: Vec<u8> = embeddings.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let shape = format!("{},{}", embeddings.rows().len(), embeddings.width);
-    ([(header::CONTENT_TYPE.as_str(), BINARY), (SHAPE, &shape)], bytes).into_response()
-}
-
-fn wants_binary(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT)
-        .map(HeaderValue::as_bytes)
-        .is_some_and(|accept| accept.starts_with(BINARY.as_bytes()))
-}
-
-fn unknown_prompt<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Problem {
-    let known: Vec<&str> = known.map(String::as_str).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    let detail = format!("the model has no prompt {name:?}; its prompts: {known}");
-    Problem::invalid("unknown_prompt", detail).at("prompt_name")
+fn in_binary(format: Format, embeddings: &Embeddings) -> Response {
+    let (rows, width) = (embeddings.rows().len(), embeddings.width);
+    let mut bytes = match format {
+        Format::Npy => npy::header(rows, width),
+        Format::Raw | Format::Json => Vec::new(),
+    };
+    bytes.extend(vectors::bytes(&embeddings.values));
+    let (media_type, shape) = (format.media_type().to_string(), format!("{rows},{width}"));
+    ([(header::CONTENT_TYPE.as_str(), &media_type), (SHAPE, &shape)], bytes).into_response()
 }

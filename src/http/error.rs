@@ -1,6 +1,7 @@
 //! The only place where errors become status codes: `application/problem+json` (RFC 9457) with a
 //! stable `code`.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::Json;
@@ -27,8 +28,30 @@ pub struct Problem {
     detail: String,
     /// Where in the request, such as `inputs[3]`.
     position: Option<String>,
-    /// The request was turned away without being worked on; the client may come again.
+    /// The request was turned away without being worked on.
     rejection: Option<Rejection>,
+    /// Seconds after which the client may come again.
+    retry_after: Option<u64>,
+    /// What a client has to show (RFC 9110, section 11.6.1).
+    challenge: Option<&'static str>,
+}
+
+/// What a [`Problem`] says, in the extensions of its response, for whoever puts it in another shape.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub code: &'static str,
+    pub detail: String,
+    pub position: Option<String>,
+}
+
+/// For people: the position, if there is one, and what is wrong there.
+impl fmt::Display for Facts {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match &self.position {
+            Some(position) => write!(formatter, "{position}: {}", self.detail),
+            None => formatter.write_str(&self.detail),
+        }
+    }
 }
 
 /// A [`Problem`] as it is sent.
@@ -45,7 +68,32 @@ struct Body<'a> {
     position: Option<&'a str>,
     /// What TEI's clients read instead of `detail` and `code`.
     error: &'a str,
-    error_type: &'static str,
+    error_type: ErrorType,
+}
+
+/// What kind of error it is, as text-embeddings-inference tells them apart.
+#[derive(Clone, Copy, Debug, Serialize)]
+enum ErrorType {
+    Unhealthy,
+    Backend,
+    Overloaded,
+    Validation,
+    Tokenizer,
+    /// There are no inputs.
+    Empty,
+}
+
+impl ErrorType {
+    fn of(status: StatusCode, code: &str) -> ErrorType {
+        match (status, code) {
+            (StatusCode::TOO_MANY_REQUESTS, _) => ErrorType::Overloaded,
+            (StatusCode::SERVICE_UNAVAILABLE, _) => ErrorType::Unhealthy,
+            (_, "no_inputs") => ErrorType::Empty,
+            (_, "invalid_input") => ErrorType::Tokenizer,
+            _ if status.is_server_error() => ErrorType::Backend,
+            _ => ErrorType::Validation,
+        }
+    }
 }
 
 /// Seconds after which a client that was turned away may come again. The queue drains in far less;
@@ -55,7 +103,15 @@ const RETRY_AFTER: u64 = 1;
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         let detail = detail.into();
-        Problem { status, code, detail, position: None, rejection: None }
+        Problem {
+            status,
+            code,
+            detail,
+            position: None,
+            rejection: None,
+            retry_after: None,
+            challenge: None,
+        }
     }
 
     /// The body cannot be read as what it claims to be.
@@ -87,13 +143,36 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Problem {
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
-        Problem { rejection: Some(rejection), ..problem }
+        Problem { rejection: Some(rejection), retry_after: Some(RETRY_AFTER), ..problem }
+    }
+
+    /// The key has used up what it may ask for in a minute; `wait` is the time until it may come again.
+    pub fn rate_limited(wait: Duration, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        // Rounded up: who comes too early is refused again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let rejection = Some(Rejection::RateLimited);
+        Problem { rejection, retry_after: Some(seconds.max(RETRY_AFTER)), ..problem }
+    }
+
+    /// There is no key that counts; `challenge` says how to bring one.
+    pub fn unauthorized(challenge: &'static str, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        Problem { rejection: Some(Rejection::Unauthorized), challenge: Some(challenge), ..problem }
+    }
+
+    /// The key is not good for this; `challenge` says which scope is.
+    pub fn insufficient_scope(challenge: &'static str, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::FORBIDDEN, "insufficient_scope", detail);
+        let rejection = Some(Rejection::InsufficientScope);
+        Problem { rejection, challenge: Some(challenge), ..problem }
     }
 
     /// The server is not ready yet, or no longer.
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        Problem { rejection: Some(Rejection::Unready), ..problem }
+        let rejection = Some(Rejection::Unready);
+        Problem { rejection, retry_after: Some(RETRY_AFTER), ..problem }
     }
 
     /// The deadline passed before there was an answer.
@@ -125,6 +204,25 @@ impl Problem {
         Problem { position: Some(position.into()), ..self }
     }
 
+    pub fn is_at(&self, position: &str) -> bool {
+        self.position.as_deref() == Some(position)
+    }
+
+    /// Tells of inputs under the names that the request has for them: `list` for all of them, `one` for
+    /// each.
+    pub fn naming_inputs(self, list: &str, one: impl FnOnce(usize) -> String) -> Problem {
+        let index =
+            |position: &str| position.strip_prefix("inputs[")?.strip_suffix(']')?.parse().ok();
+        match self.position.as_deref() {
+            Some("inputs") => self.at(list),
+            Some(position) => match index(position) {
+                Some(index) => self.at(one(index)),
+                None => self,
+            },
+            None => self,
+        }
+    }
+
     /// Says in which part of the request the position counts.
     pub fn within(self, part: &str) -> Problem {
         let position = match &self.position {
@@ -145,14 +243,21 @@ impl IntoResponse for Problem {
             detail: &self.detail,
             position: self.position.as_deref(),
             error: &self.detail,
-            error_type: self.code,
+            error_type: ErrorType::of(self.status, self.code),
         };
         let mut response = (self.status, Json(body)).into_response();
-        let headers = response.headers_mut();
         let media_type = HeaderValue::from_static("application/problem+json");
+        let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, media_type);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        let Problem { code, detail, position, .. } = self;
+        response.extensions_mut().insert(Facts { code, detail, position });
         if let Some(rejection) = self.rejection {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
             // For the metrics, which are taken where the response passes by.
             response.extensions_mut().insert(rejection);
         }

@@ -6,15 +6,17 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderName;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower::ServiceExt;
+use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{
     MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
 };
 
 use crate::http::error::Problem;
-use crate::http::{health, no_such_method};
+use crate::http::{compression, dialect, health, no_such_method, security_headers};
 use crate::readiness::Readiness;
 
 /// Health checks, and `application` as soon as it is set. Checks neither log nor count as requests:
@@ -25,9 +27,16 @@ pub fn router(readiness: Readiness, application: Arc<OnceLock<Router>>) -> Route
         .route("/readyz", get(health::ready))
         .route("/startupz", get(health::started))
         .route("/health", get(health::ready))
+        .route("/v2/health/live", get(health::live))
+        .route("/v2/health/ready", get(health::ready))
         .with_state(readiness)
         .fallback(move |request| forward(Arc::clone(&application), request))
         .method_not_allowed_fallback(no_such_method)
+        .layer(RequestDecompressionLayer::new())
+        .layer(middleware::from_fn(compression::check))
+        .layer(middleware::from_fn(dialect::translate))
+        .layer(compression::answers())
+        .layer(middleware::map_response(security_headers::add))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
 }

@@ -11,13 +11,15 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::http::linger::Lingering;
+use crate::http::tls::Tls;
 
 /// How long a client may take over the header of a request, and how long until it begins its first one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,20 +27,33 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to leave the listener alone when it cannot accept, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, `most` connections at a time, then takes no more connections and returns once every one has had its answer.
+/// How connections are served.
+#[derive(Clone)]
+pub struct Terms {
+    /// So many at a time.
+    pub most: usize,
+    /// `None` speaks HTTP in the clear.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// Serves until `stop`, then takes no more connections and returns once every one has had its answer.
 ///
 /// Dropping the future cuts off what is still open, with the requests on it.
-pub async fn serve(listener: TcpListener, router: Router, most: usize, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, terms: Terms, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept(), if connections.len() < most => accepted,
+            accepted = listener.accept(), if connections.len() < terms.most => accepted,
             Some(_) = connections.join_next() => continue,
             () = stop.cancelled() => break,
         };
         match stream {
-            Ok((stream, _)) => connections.spawn(connection(stream, router.clone(), &graceful)),
+            Ok((stream, _)) => {
+                let (tls, stop) = (terms.tls.clone(), stop.clone());
+                let watcher = graceful.watcher();
+                connections.spawn(connection(stream, router.clone(), tls, watcher, stop))
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -51,16 +66,32 @@ pub async fn serve(listener: TcpListener, router: Router, most: usize, stop: Can
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection until its end, or until its current answer once `graceful` shuts down.
-fn connection(
+/// Serves a connection from its first byte to its end.
+async fn connection(
     stream: TcpStream,
     router: Router,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + 'static {
+    tls: Option<Arc<Tls>>,
+    watcher: Watcher,
+    stop: CancellationToken,
+) {
     // Without it, small answers wait up to 40 ms for the client's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let Some(tls) = tls else { return requests(stream, router, watcher).await };
+    match stop.run_until_cancelled(tls.accept(stream)).await {
+        Some(Ok(stream)) => requests(stream, router, watcher).await,
+        Some(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        None => {}
+    }
+}
+
+/// Answers a connection's requests until its end, or until its current answer once `watcher` is told to
+/// shut down.
+async fn requests<S>(stream: S, router: Router, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let begun = Arc::new(AtomicBool::new(false));
     let begins = Arc::clone(&begun);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -72,21 +103,18 @@ fn connection(
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new());
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let watched = graceful.watch(connection);
-    async move {
-        let mut watched = pin!(watched);
-        let ended = tokio::select! {
-            ended = &mut watched => ended,
-            () = tokio::time::sleep(HEADER_TIMEOUT) => {
-                if !begun.load(Ordering::Relaxed) {
-                    // The header's timeout begins once it is clear which version of HTTP this is.
-                    return;
-                }
-                watched.await
+    let mut watched = pin!(watcher.watch(connection));
+    let ended = tokio::select! {
+        ended = &mut watched => ended,
+        () = tokio::time::sleep(HEADER_TIMEOUT) => {
+            if !begun.load(Ordering::Relaxed) {
+                // The header's timeout begins once it is clear which version of HTTP this is.
+                return;
             }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended early");
+            watched.await
         }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
     }
 }

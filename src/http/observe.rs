@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::request_id::RequestId;
+use tracing::field::Empty;
 use tracing::{Instrument, info, info_span};
 
 use crate::http::AppState;
@@ -30,7 +31,8 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
         .and_then(|id| id.header_value().to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let span = info_span!("request", request_id, method, route);
+    // The key's name is put in where the key is looked at.
+    let span = info_span!("request", request_id, method, route, key = Empty);
 
     state.metrics.requests_in_flight.inc();
     let in_flight = Leave(&state);

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use axum::Json as Answer;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -111,18 +112,30 @@ pub struct Accepted {
     skipped: Skipped,
 }
 
-/// Accepts a job: 202 with its place in `Location`, once it is durable.
-pub async fn submit(
-    State(state): State<AppState>,
-    request: Request,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Answer<Accepted>), Problem> {
+/// What a request would be as a job.
+#[derive(Debug, Serialize)]
+pub struct DryRun {
+    spec: JobSpec,
+    examples: usize,
+    #[serde(skip_serializing_if = "Skipped::is_empty")]
+    skipped: Skipped,
+}
+
+/// Accepts a job: 202 with its place in `Location`, once it is durable. A dry run ends before: 200 with
+/// what would be accepted.
+pub async fn submit(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     if state.readiness.phase() != Phase::Ready {
         return Err(Problem::unavailable("draining", "the server is shutting down"));
     }
     let share = request.extensions().get::<Share>().cloned();
     let (request, examples) = decode(&state, request).await?;
+    let dry_run = request.dry_run;
     let spec = request.check(&state, &examples).await?;
     let Checked { examples, skipped, .. } = examples;
+    if dry_run {
+        let examples = examples.len();
+        return Ok(Answer(DryRun { spec, examples, skipped }).into_response());
+    }
     let trainer = state.trainer.clone();
     let summary = skipped.summary();
     let submit = async move {
@@ -136,7 +149,8 @@ pub async fn submit(
     // The answer lists the rows themselves.
     let job = Job { skipped: None, ..job };
     let accepted = Accepted { job: JobView::of(job, &state), skipped };
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Answer(accepted)))
+    let location = [(header::LOCATION, location)];
+    Ok((StatusCode::ACCEPTED, location, Answer(accepted)).into_response())
 }
 
 pub async fn list(

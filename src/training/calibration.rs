@@ -1,10 +1,12 @@
 //! Probabilities that mean what they say: Guo et al., On Calibration of Modern Neural Networks, 2017.
 
+use serde::{Deserialize, Serialize};
+
 use crate::heads::head::sigmoid;
 use crate::training::dataset::Truth;
 use crate::training::predictions::{Judgement, Predictions};
 
-/// Bins of the expected calibration error, as wide as each other.
+/// Bins of a reliability diagram, as wide as each other.
 const BINS: usize = 15;
 
 /// The range of temperatures. Scores that deserve to be flattened or sharpened further come from too
@@ -78,17 +80,28 @@ fn slope_and_curvature(predictions: &Predictions, sharpness: f64) -> (f64, f64) 
     (slope, curvature)
 }
 
-/// The expected calibration error: the mean over rows of how far, in the row's bin of confidence, the
-/// mean confidence is from the accuracy (Guo et al., equation 3). Confidence is the probability of the
-/// most probable label. In a multi-label task the mean is over each row's labels, and each label's
-/// probability is held against how often it applies. 0 without rows.
-pub fn expected_calibration_error(predictions: &Predictions) -> f64 {
-    // Per bin, confidence less right answers: its absolute value is rows · |confidence − accuracy|.
-    let (mut gaps, mut count) = ([0.0; BINS], 0_u64);
+/// The answers whose confidence lies in one of 15 bins of equal width: a point of a reliability
+/// diagram (Guo et al., figure 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReliabilityBin {
+    pub answers: u64,
+    /// Their mean confidence.
+    pub confidence: f64,
+    /// The share of them that is right.
+    pub accuracy: f64,
+}
+
+/// The bins that have answers, by rising confidence. Confidence is the probability of the most probable
+/// label. In a multi-label task each label of each row is an answer: its probability is held against
+/// how often the label applies.
+pub fn reliability(predictions: &Predictions) -> Vec<ReliabilityBin> {
+    // Sums first.
+    let mut bins = [ReliabilityBin::default(); BINS];
     let mut add = |confidence: f64, right: bool| {
         let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-        gaps[bin] += confidence - f64::from(u8::from(right));
-        count += 1;
+        bins[bin].answers += 1;
+        bins[bin].confidence += confidence;
+        bins[bin].accuracy += f64::from(u8::from(right));
     };
     for row in predictions.rows() {
         match row.truth {
@@ -96,8 +109,21 @@ pub fn expected_calibration_error(predictions: &Predictions) -> f64 {
             Truth::Set(_) => row.judgements().for_each(|it| add(sigmoid(it.logit), it.applies)),
         }
     }
-    let sum: f64 = gaps.iter().map(|gap| gap.abs()).sum();
-    if count == 0 { 0.0 } else { sum / count as f64 }
+    let met = bins.into_iter().filter(|bin| bin.answers > 0);
+    let mean = |bin: ReliabilityBin| ReliabilityBin {
+        confidence: bin.confidence / bin.answers as f64,
+        accuracy: bin.accuracy / bin.answers as f64,
+        ..bin
+    };
+    met.map(mean).collect()
+}
+
+/// The expected calibration error: the mean over answers of how far, in the answer's bin, the mean
+/// confidence is from the accuracy (Guo et al., equation 3). 0 without answers.
+pub fn expected_calibration_error(bins: &[ReliabilityBin]) -> f64 {
+    let gap = |bin: &ReliabilityBin| bin.answers as f64 * (bin.confidence - bin.accuracy).abs();
+    let answers: u64 = bins.iter().map(|bin| bin.answers).sum();
+    bins.iter().map(gap).sum::<f64>() / answers.max(1) as f64
 }
 
 #[cfg(test)]
@@ -116,6 +142,10 @@ mod tests {
     /// The same so many times.
     fn repeated(times: usize, odds: [f64; 3], right: [usize; 3]) -> Predictions {
         (0..times).map(|_| once(odds, right)).reduce(Predictions::joined).unwrap()
+    }
+
+    fn calibration_error(predictions: &Predictions) -> f64 {
+        expected_calibration_error(&reliability(predictions))
     }
 
     fn none() -> Predictions {
@@ -160,13 +190,26 @@ mod tests {
     #[test]
     fn the_calibration_error_is_the_mean_gap_between_confidence_and_accuracy() {
         // Confidences of 0.8, 0.9 and 0.6; of ten rows each, 8, 7 and 6 are right.
-        let found = expected_calibration_error(&predictions([4.0, 9.0, 1.5], [8, 7, 6]));
+        let found = calibration_error(&predictions([4.0, 9.0, 1.5], [8, 7, 6]));
         assert!((found - 0.2 / 3.0).abs() < 1e-6, "{found}");
         // 0.81 and 0.82 share a bin, in which one makes up for the other: 8.1 − 7 + 8.2 − 9.
         let odds = [81.0 / 19.0, 41.0 / 9.0, 1.5];
-        let found = expected_calibration_error(&predictions(odds, [7, 9, 6]));
+        let found = calibration_error(&predictions(odds, [7, 9, 6]));
         assert!((found - 0.01).abs() < 1e-6, "{found}");
-        assert_eq!(expected_calibration_error(&none()), 0.0);
+        assert_eq!(calibration_error(&none()), 0.0);
+    }
+
+    #[test]
+    fn a_reliability_diagram_has_a_point_for_each_bin_that_is_met() {
+        let found = reliability(&predictions([9.0, 1.5, 9.0], [8, 6, 6]));
+        let points: Vec<_> = found.iter().map(|bin| (bin.answers, bin.accuracy)).collect();
+        assert_eq!(points, [(10, 0.6), (20, 0.7)]);
+        let confidences = [0.6, 0.9];
+        for (bin, expected) in found.iter().zip(confidences) {
+            // Logits are single precision.
+            assert!((bin.confidence - expected).abs() < 1e-6, "{bin:?}");
+        }
+        assert_eq!(reliability(&none()), []);
     }
 
     /// So many rows of one label with these odds, to so many of each ten of which it applies.
@@ -211,7 +254,7 @@ mod tests {
     #[test]
     fn the_calibration_error_of_sets_is_over_all_labels() {
         // Probabilities of 0.8, 0.1 and 0.6, to which the label applies 8, 3 and 6 times in ten.
-        let found = expected_calibration_error(&sets(2, [4.0, 1.0 / 9.0, 1.5], [8, 3, 6]));
+        let found = calibration_error(&sets(2, [4.0, 1.0 / 9.0, 1.5], [8, 3, 6]));
         assert!((found - 0.2 / 3.0).abs() < 1e-6, "{found}");
     }
 }

@@ -4,7 +4,7 @@ use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
 use crate::heads::head::{Decision, Head};
-use crate::training::calibration::expected_calibration_error;
+use crate::training::calibration::{ReliabilityBin, expected_calibration_error, reliability};
 use crate::training::dataset::Labelled;
 use crate::training::job::Scores;
 use crate::training::predictions::{Predictions, Row};
@@ -32,6 +32,9 @@ pub struct Evaluation {
     pub loss: f64,
     /// See [`expected_calibration_error`].
     pub calibration_error: f64,
+    /// What it is the error of: see [`reliability`].
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub reliability: Vec<ReliabilityBin>,
     /// The same before calibration; absent where there was none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub uncalibrated_error: Option<f64>,
@@ -116,6 +119,7 @@ impl Evaluation {
         let mut tally = Tally::default();
         predictions.rows().for_each(|row| tally.add(&row));
         let Scores { loss, accuracy, rows } = tally.scores()?;
+        let reliability = reliability(predictions);
         let evaluation = Self {
             on,
             rows,
@@ -123,7 +127,8 @@ impl Evaluation {
             macro_f1: 0.0,
             micro_f1: None,
             loss,
-            calibration_error: expected_calibration_error(predictions),
+            calibration_error: expected_calibration_error(&reliability),
+            reliability,
             uncalibrated_error: None,
             temperature: None,
             l2: None,
@@ -413,6 +418,7 @@ mod tests {
             "loss",
             "macro_f1",
             "on",
+            "reliability",
             "rows",
         ];
         assert_eq!(keys(&record), expected);

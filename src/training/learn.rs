@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use crate::heads::head::{Decision, Head};
-use crate::training::calibration::{expected_calibration_error, temperature};
+use crate::training::calibration::{expected_calibration_error, reliability, temperature};
 use crate::training::dataset::{Dataset, Labelled, Split};
 use crate::training::evaluation::{Evaluation, Evidence};
 use crate::training::job::EpochReport;
@@ -213,7 +213,8 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
         (None, Some(out_of_fold)) => (out_of_fold, Evidence::CrossValidation),
         (None, None) => (Predictions::of(head, &split.train.labelled(task)), Evidence::Training),
     };
-    let uncalibrated_error = temperature.map(|_| expected_calibration_error(&predictions));
+    let uncalibrated_error =
+        temperature.map(|_| expected_calibration_error(&reliability(&predictions)));
     let predictions = predictions.at_temperature(divisor).decided(decision.clone());
     let scores = Evaluation::of(&predictions, head.labels(), on);
     let evaluation = Evaluation {

@@ -9,6 +9,7 @@ mod descriptions;
 mod export;
 mod guides;
 mod isolation;
+mod keys;
 mod logs;
 mod memory;
 mod process;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use polyhead::app::{AppError, Listening};
 use polyhead::config::{Config, ModelConfig, TaskConfig};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -132,11 +133,11 @@ impl TestApp {
         let mut config = config(folder.path(), model);
         change(&mut config);
         let listening = Listening::bind(config).await.unwrap();
+        let url = listening.url();
         let app = listening
             .load(&CancellationToken::new())
             .await
             .unwrap_or_else(|error| panic!("{error}; tests need what `make test` fetches first"));
-        let url = format!("http://{}", app.address());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(app.run(shutdown.clone()));
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
@@ -201,6 +202,13 @@ impl TestApp {
     /// The embeddings that a request gets.
     pub async fn embed(&self, body: Value) -> Vec<Vec<f64>> {
         let (status, embeddings) = self.post("/embed", body).await;
+        assert_eq!(status, StatusCode::OK, "{embeddings}");
+        serde_json::from_value(embeddings).unwrap()
+    }
+
+    /// The embeddings that texts get from `/embed`, bit by bit.
+    pub async fn bits(&self, texts: &[&str]) -> Vec<Vec<f32>> {
+        let (status, embeddings) = self.post("/embed", json!({"inputs": texts})).await;
         assert_eq!(status, StatusCode::OK, "{embeddings}");
         serde_json::from_value(embeddings).unwrap()
     }
@@ -301,6 +309,16 @@ pub async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     }
     let json = serde_json::from_slice(&body);
     (status, json.unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&body))))
+}
+
+/// The status, the headers and the JSON body of an answer, whatever shape its errors have.
+pub async fn whole_answer(request: RequestBuilder) -> (StatusCode, HeaderMap, Value) {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes().await.unwrap();
+    let json = serde_json::from_slice(&body);
+    let json = json.unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&body)));
+    (status, headers, json)
 }
 
 /// Asserts that an answer is a problem with this status, code and position, whose text says all of

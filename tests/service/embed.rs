@@ -151,6 +151,29 @@ async fn the_binary_answer_holds_the_same_numbers_as_the_json_one() {
 }
 
 #[tokio::test]
+async fn an_answer_in_numpys_format_is_a_header_before_the_binary_one() {
+    let app = TestApp::start().await;
+    let body = json!({"inputs": ["a great film", "the stock market"]});
+    let answer = async |accept: &str| {
+        let request = app.request(Method::POST, "/embed").json(&body).header("accept", accept);
+        let response = request.send().await.unwrap();
+        let media_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (media_type, response.bytes().await.unwrap())
+    };
+    let (_, raw) = answer("application/octet-stream").await;
+    let (media_type, npy) = answer("application/x-npy, application/json;q=0.5").await;
+    assert_eq!(media_type, "application/x-npy");
+    let (header, numbers) = npy.split_at(npy.len() - raw.len());
+    assert_eq!(numbers, raw);
+    assert!(header.starts_with(b"\x93NUMPY\x01\x00"));
+    assert!(
+        String::from_utf8_lossy(header)
+            .contains("'descr': '<f4', 'fortran_order': False, 'shape': (2, 32)")
+    );
+    assert_eq!(answer("application/octet-stream;q=0.1, */*").await.0, "application/json");
+}
+
+#[tokio::test]
 async fn an_embedding_does_not_depend_on_its_companions() {
     let app = TestApp::start().await;
     let texts = ["fun", "the film was very good and not dull", "stock market prices are old"];

@@ -1,7 +1,11 @@
 //! The service in-process: real models, a real store, real HTTP over a port that the system chose.
 
 mod app;
+mod auth;
 mod classify;
+mod cohere;
+mod compression;
+mod cors;
 mod damage;
 mod dashboards;
 mod deadlines;
@@ -12,6 +16,7 @@ mod fairness;
 mod head_versions;
 mod health;
 mod hot_swap;
+mod infinity;
 mod jobs;
 mod limits;
 mod memory;
@@ -19,8 +24,15 @@ mod metrics;
 mod models;
 mod multi_label;
 mod new_labels;
+mod open_inference;
+mod openai;
+mod page;
+mod rates;
 mod refusals;
+mod security_headers;
 mod tasks;
+mod tei;
+mod tls;
 mod train;
 mod train_refusals;
 mod train_uploads;

@@ -120,6 +120,33 @@ async fn a_models_prompts_are_put_before_inputs_by_name() {
 }
 
 #[tokio::test]
+async fn a_models_default_prompt_is_put_before_all_inputs_that_name_none() {
+    let model = copy_of(&tiny().path);
+    let prompts = json!({
+        "prompts": {"query": "the film: ", "none": ""}, "default_prompt_name": "query",
+    });
+    let file = model.path().join("config_sentence_transformers.json");
+    fs::write(&file, prompts.to_string()).unwrap();
+    let app = TestApp::on(tempdir().unwrap(), ModelConfig::at(model.path()), |_| {}).await;
+    let plain = app.embed(json!({"inputs": "the film: good", "prompt_name": "none"})).await;
+    assert_eq!(app.embed(json!({"inputs": "good"})).await, plain);
+    let other = app.embed(json!({"inputs": "good", "prompt_name": "none"})).await;
+    assert_ne!(other, plain);
+    let (_, openai) = app.post("/v1/embeddings", json!({"input": "good"})).await;
+    let openai: Vec<f64> = serde_json::from_value(openai["data"][0]["embedding"].clone()).unwrap();
+    assert_eq!(openai, plain[0]);
+    let fingerprint = app.get("/info").await.1["models"][0]["fingerprint"].clone();
+    let without = TestApp::start().await.get("/info").await.1["models"][0]["fingerprint"].clone();
+    assert_ne!(fingerprint, without, "other embeddings are of no use to the same heads");
+
+    let missing = json!({"prompts": {"query": "a"}, "default_prompt_name": "qeury"});
+    fs::write(&file, missing.to_string()).unwrap();
+    let folder = tempdir().unwrap();
+    let text = refusal(folder.path(), ModelConfig::at(model.path()), |_| {}).await;
+    assert!(text.contains("default_prompt_name") && text.contains("qeury"), "{text}");
+}
+
+#[tokio::test]
 async fn the_configuration_overrides_what_the_folder_says() {
     let app = TestApp::with(|config| {
         let raw = ModelConfig { normalize: Some(false), ..tiny() };

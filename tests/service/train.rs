@@ -152,6 +152,9 @@ async fn a_tenth_of_many_examples_is_held_out_by_itself_and_the_strength_is_chos
     for number in ["accuracy", "macro_f1", "loss", "calibration_error", "temperature", "l2"] {
         assert!(evaluation[number].is_f64(), "{number}: {evaluation}");
     }
+    let points = evaluation["reliability"].as_array().unwrap();
+    let answers: u64 = points.iter().map(|point| point["answers"].as_u64().unwrap()).sum();
+    assert_eq!(answers, 50, "each row has one: {evaluation}");
     let chosen = evaluation["l2"].as_f64();
     let tried = evaluation["cross_validation"].as_array().unwrap();
     assert!(tried.iter().any(|candidate| candidate["l2"].as_f64() == chosen), "{evaluation}");

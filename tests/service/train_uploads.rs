@@ -220,6 +220,23 @@ async fn bad_rows_are_skipped_and_listed_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_what_would_be_trained_on_and_trains_on_nothing() {
+    let app = TestApp::start().await;
+    let path = "/train?dry_run=true&on_bad_row=skip";
+    let (status, answer) = app.send(path, "text/csv", PARTLY_BAD).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!((&answer["examples"], &answer["skipped"]["count"]), (&json!(3), &json!(4)));
+    assert_eq!(answer["spec"]["tasks"], json!(["sentiment", "topic"]), "{answer}");
+    let refused = app.send("/train?dry_run=true", "text/csv", PARTLY_BAD).await;
+    assert_problem(&refused, 400, "invalid_csv", Some("line 3"), &["2 fields", "3"]);
+    let body = json!({"dry_run": true, "examples": [{"text": "a", "labels": {"topic": "Sport"}}]});
+    let refused = app.post("/train", body).await;
+    let position = Some("examples[0].labels.topic");
+    assert_problem(&refused, 422, "unknown_label", position, &["Sport", "Finance"]);
+    assert_eq!(app.get("/train").await.1["jobs"], json!([]));
+}
+
+#[tokio::test]
 async fn of_many_bad_rows_a_hundred_are_listed() {
     let app = TestApp::start().await;
     let bad = "{\"text\": \"a\"}\nno JSON\n".repeat(150);

@@ -119,6 +119,7 @@ impl Driver {
         let options = EmbedOptions {
             class: if interactive { Class::Interactive } else { Class::Bulk },
             truncation: Truncation::Refuse,
+            prompted: false,
             normalize: None,
             dimensions: None,
             deadline: None,

@@ -62,11 +62,18 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use crate::encoder::Spent;
+
     use super::*;
 
     #[test]
     fn parity_is_the_worst_and_the_mean_cosine_whatever_the_lengths() {
-        let of = |values: &[f32]| Embeddings { values: values.to_vec(), width: 2, tokens: 0 };
+        let of = |values: &[f32]| Embeddings {
+            values: values.to_vec(),
+            width: 2,
+            tokens: 0,
+            spent: Spent::default(),
+        };
         let fp32 = [of(&[1.0, 0.0, 0.0, 2.0]), of(&[3.0, 4.0])];
         let same = compare(&fp32, &fp32);
         assert_eq!(same, Parity { sentences: 3, min: 1.0, mean: 1.0 });

@@ -7,11 +7,23 @@ fn says_the_key_what_was_found_and_what_is_allowed() {
     for (file, expected) in [
         (
             "server.lisen = 1",
-            "server.lisen: unknown key \"lisen\", allowed: listen, request_timeout, shutdown",
+            "server.lisen: unknown key \"lisen\", allowed: listen, request_timeout, cors_origins, tls, shutdown",
         ),
         (
             "server.listen = \"localhost\"",
             "server.listen: found \"localhost\", allowed: an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:80\"",
+        ),
+        (
+            "server.cors_origins = [\"https://example.org/\"]",
+            "server.cors_origins: found \"https://example.org/\", allowed: origins as browsers send them, such as \"https://example.org\" or \"http://localhost:3000\" without a slash at the end, or \"*\" for any",
+        ),
+        (
+            "server.tls.certificate = \"server.pem\"",
+            "server.tls.key: found none beside server.tls.certificate, allowed: both keys or neither",
+        ),
+        (
+            "server.tls.key = \"server.key\"",
+            "server.tls.certificate: found none beside server.tls.key, allowed: both keys or neither",
         ),
         (
             "server.request_timeout = 30",

@@ -5,6 +5,18 @@ use super::*;
 /// For every key, the text of a variable that sets it to something else than `every_key` does.
 const OTHERS: &[(&str, &str, &str)] = &[
     // Key, text, and the same in TOML.
+    ("auth.file", "other.toml", "\"other.toml\""),
+    ("auth.keys.ci.requests_per_minute", "7", "7"),
+    ("auth.keys.ci.scopes", "['admin']", "['admin']"),
+    (
+        "auth.keys.ci.sha256",
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"",
+    ),
+    ("auth.keys.ci.tokens_per_minute", "7", "7"),
+    ("auth.open", "['metrics']", "['metrics']"),
+    ("auth.requests_per_minute", "7", "7"),
+    ("auth.tokens_per_minute", "7", "7"),
     ("batching.batch_time", "20ms", "\"20ms\""),
     ("batching.batch_tokens", "512", "512"),
     ("batching.interactive_inputs", "0", "0"),
@@ -37,10 +49,13 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("models.minilm.provider", "cpu", "\"cpu\""),
     ("runtime.library", "\"quoted\"", "'\"quoted\"'"),
     ("runtime.workers", "3", "3"),
+    ("server.cors_origins", "['https://example.org']", "['https://example.org']"),
     ("server.listen", "0.0.0.0:80", "\"0.0.0.0:80\""),
     ("server.request_timeout", "5s", "\"5s\""),
     ("server.shutdown.delay", "1m 30s", "\"1m 30s\""),
     ("server.shutdown.grace", "250ms", "\"250ms\""),
+    ("server.tls.certificate", "other.pem", "\"other.pem\""),
+    ("server.tls.key", "other.key", "\"other.key\""),
     ("store.texts", "false", "false"),
     ("store.url", "sqlite::memory:", "\"sqlite::memory:\""),
     ("tasks.sentiment.labels", "['-', '+', '1']", "['-', '+', '1']"),
@@ -162,7 +177,7 @@ fn is_reported_by_the_variable_for_unknown_keys_and_wrong_values() {
         "POLYHEAD__LOG (sets log): a section, allowed: ",
         "POLYHEAD__LOG__FORMAT (sets log.format): found 5, allowed: text or json",
         "POLYHEAD__LOG__LEVEL__X (sets log.level.x): unknown key, as log.level has no keys in it",
-        "POLYHEAD__SERVER__LISEN (sets server.lisen): unknown key \"lisen\", allowed: listen, request_timeout, shutdown",
+        "POLYHEAD__SERVER__LISEN (sets server.lisen): unknown key \"lisen\", allowed: listen, request_timeout, cors_origins, tls, shutdown",
         "POLYHEAD__SERVR__LISTEN (sets servr.listen): unknown key \"servr\", allowed: default_model, server, ",
         "POLYHEAD__TASKS__TOPIC__LABELS (sets tasks.topic.labels[1]): found 5, allowed: text in quotes",
     ];

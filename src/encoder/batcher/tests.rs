@@ -1,11 +1,13 @@
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::encoder::batch::BatchLayout;
-use crate::encoder::request::Terms;
+use crate::encoder::request::{Terms, Vectors};
 use crate::encoder::{Class, Deadline};
 
-type Receiver = oneshot::Receiver<Result<Vec<f32>, EncodeError>>;
+type Receiver = oneshot::Receiver<Result<Vectors, EncodeError>>;
 
 /// Long enough that only other bounds count.
 const AGES: Duration = Duration::from_secs(1000);
@@ -293,9 +295,10 @@ async fn rows_arrive_in_the_order_of_the_request() {
     let batcher = batcher(1, 8, AGES);
     let receiver = submit(&batcher, Class::Bulk, BatchLayout::Padded, &[2, 8, 4]);
     for batch in drain(&batcher) {
-        batch.items.iter().for_each(|item| item.deliver(&[item.ids.len() as f32]));
+        let started = Instant::now();
+        batch.items.iter().for_each(|item| item.deliver(&[item.ids.len() as f32], started));
     }
-    assert_eq!(receiver.await.unwrap().unwrap(), [2.0, 8.0, 4.0]);
+    assert_eq!(receiver.await.unwrap().unwrap().values, [2.0, 8.0, 4.0]);
 }
 
 #[tokio::test]

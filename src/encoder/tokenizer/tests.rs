@@ -28,7 +28,7 @@ fn pair(
     let (ours, mut theirs) = (open(), open());
     file["padding"] = Value::Null;
     file["truncation"] = Value::Null;
-    theirs.pipeline = Pipeline::Library(Box::new(file.to_string().parse().unwrap()));
+    theirs.pipeline = Pipeline::Library(Arc::new(file.to_string().parse().unwrap()));
     (ours, theirs)
 }
 
@@ -58,6 +58,23 @@ fn a_bert_tokenizer_is_run_by_the_fast_one_and_any_other_by_the_library() {
         let pair = pair(&tiny(), 24, change);
         assert!(!is_fast(&pair.0));
         assert_same(&pair, "The film was [MASK] great, a b c");
+    }
+}
+
+#[test]
+fn tokens_with_their_places_are_those_that_the_model_reads() {
+    let tokenizer = Tokenizer::open(&tiny(), 1000).unwrap();
+    for text in ["The film was [MASK] great", "naïve  café,\n日本", "ｆｉｌｍ\u{301}!", "unwordly"]
+    {
+        let placed = tokenizer.place(text, true).unwrap();
+        let ids: Vec<u32> = placed.iter().map(|token| token.id).collect();
+        assert_eq!(ids, tokenizer.encode(text, Truncation::Refuse).unwrap().ids, "{text:?}");
+        let characters: Vec<char> = text.chars().collect();
+        for PlacedToken { text: part, range, .. } in placed {
+            if let Some(range) = range {
+                assert_eq!(characters[range].iter().collect::<String>(), part);
+            }
+        }
     }
 }
 

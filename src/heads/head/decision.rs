@@ -53,7 +53,7 @@ impl Decision {
     }
 
     /// One probability a logit.
-    pub(super) fn probabilities(&self, logits: &[f64]) -> Vec<f32> {
+    pub fn probabilities(&self, logits: &[f64]) -> Vec<f32> {
         match self {
             Self::Softmax => softmax(logits),
             Self::Sigmoid { .. } => logits.iter().map(|&logit| sigmoid(logit) as f32).collect(),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, Deadline, EmbedOptions};
 use crate::heads::Kind;
 use crate::heads::task::check_labels;
@@ -30,13 +29,8 @@ pub async fn classify(
     check_size(texts.len(), std::iter::once(labels.len().min(terms.top_k)))?;
     let encoder = state.encoder(request.model.as_deref())?;
     let model = encoder.info().name.clone();
-    let options = |class: Class| EmbedOptions {
-        class,
-        deadline: Some(deadline),
-        truncation: Truncation::Right,
-        normalize: Some(true),
-        dimensions: None,
-    };
+    let options =
+        |class: Class| EmbedOptions { normalize: Some(true), ..EmbedOptions::new(class, deadline) };
     let few = labels.len() <= state.config.batching.interactive_inputs;
     let label_options = options(if few { class } else { Class::Bulk });
     let sentences = labels.iter().map(|label| template.about(label)).collect();

@@ -57,6 +57,9 @@ pub struct TrainRequest {
     task: Option<Vec<String>>,
     #[serde(default)]
     on_bad_row: OnBadRow,
+    /// Checks the request and tells what would be trained on, without a job.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 fn default_margin() -> f64 {

@@ -163,6 +163,7 @@ impl Run<'_> {
             class: Class::Training,
             deadline: None,
             truncation: Truncation::Right,
+            prompted: false,
             normalize: None,
             dimensions: None,
         };

@@ -260,7 +260,7 @@ mod tests {
     fn each_label_of_a_multi_label_task_has_two_classes_of_its_own() {
         let mut generator = ChaCha8Rng::seed_from_u64(6);
         let rows = 200;
-        let applies = |row: usize, label: usize| [row % 3 == 0, row % 10 == 3][label];
+        let applies = |row: usize, label: usize| [row.is_multiple_of(3), row % 10 == 3][label];
         let embeddings = Array2::from_shape_fn((rows, 2), |(row, component)| {
             let noise = 2.0 * generator.random::<f32>() - 1.0;
             3.0 + noise + if applies(row, component) { 0.5 } else { 0.0 }

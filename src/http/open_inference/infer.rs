@@ -1,0 +1,225 @@
+//! `POST /v2/models/{model}/infer`.
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::{Deadline, EmbedOptions, Embeddings};
+use crate::http::cost::Meter;
+use crate::http::error::Problem;
+use crate::http::inputs::check_texts;
+use crate::http::one_or_many::OneOrMany;
+use crate::http::open_inference::body::{JSON_LENGTH, TwoParts, strings};
+use crate::http::open_inference::{INPUT, OUTPUT};
+use crate::http::parameters::Segment;
+use crate::http::{AppState, prompt, vectors};
+
+/// An inference request. Parameters that are not known are passed over, as the protocol has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InferRequest {
+    id: Option<String>,
+    #[serde(default)]
+    parameters: Parameters,
+    inputs: Vec<InputTensor>,
+    #[serde(default)]
+    outputs: Vec<WantedTensor>,
+}
+
+/// The options of `/embed`, and the form of outputs that do not say.
+#[derive(Debug, Default, Deserialize)]
+struct Parameters {
+    normalize: Option<bool>,
+    dimensions: Option<usize>,
+    prompt_name: Option<String>,
+    #[serde(default)]
+    binary_data_output: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputTensor {
+    name: String,
+    shape: Vec<usize>,
+    datatype: String,
+    #[serde(default)]
+    parameters: InputParameters,
+    data: Option<Vec<OneOrMany>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct InputParameters {
+    /// Bytes of the tensor behind the JSON.
+    binary_data_size: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedTensor {
+    name: String,
+    #[serde(default)]
+    parameters: WantedParameters,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct WantedParameters {
+    binary_data: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct InferResponse<'a> {
+    model_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    outputs: [OutputTensor<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct OutputTensor<'a> {
+    name: &'static str,
+    datatype: &'static str,
+    shape: [usize; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<OutputParameters>,
+    /// Row-major.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a [f32]>,
+}
+
+#[derive(Serialize)]
+struct OutputParameters {
+    binary_data_size: usize,
+}
+
+pub async fn infer(
+    State(state): State<AppState>,
+    Extension(deadline): Extension<Deadline>,
+    Segment(model): Segment,
+    TwoParts { json, tensors }: TwoParts,
+) -> Result<Response, Problem> {
+    let encoder = state.encoder(Some(&model))?;
+    let InferRequest { id, parameters, inputs, outputs } = json.decode().await?;
+    let binary = wants_binary(&outputs, &parameters)?;
+    let mut texts = texts(inputs, tensors)?;
+    let renamed = |problem: Problem| {
+        problem.naming_inputs("inputs[0].data", |index| format!("inputs[0].data[{index}]"))
+    };
+    let class = check_texts(&texts, &state.config).map_err(renamed)?;
+    let meter = Meter::start(&texts);
+    prompt::put_before(&mut texts, encoder.info(), parameters.prompt_name.as_deref())
+        .map_err(in_parameters)?;
+    let options = EmbedOptions {
+        prompted: true,
+        normalize: parameters.normalize,
+        dimensions: parameters.dimensions,
+        ..EmbedOptions::new(class, deadline)
+    };
+    let embedded = encoder.embed(texts, options).await;
+    let embeddings = embedded.map_err(|error| in_parameters(renamed(error.into())))?;
+    let cost = meter.read(encoder.info(), &embeddings);
+    let answer = match binary {
+        true => in_binary(&embeddings, &model, id.as_deref())?,
+        false => {
+            let values = embeddings.values.len();
+            let write = move || {
+                let data = Some(&embeddings.values[..]);
+                serde_json::to_vec(&response(&embeddings, &model, id.as_deref(), data))
+            };
+            vectors::respond(values, write).await?
+        }
+    };
+    Ok((cost, answer).into_response())
+}
+
+/// Whether the embeddings are told in bytes.
+fn wants_binary(outputs: &[WantedTensor], parameters: &Parameters) -> Result<bool, Problem> {
+    if let Some((index, other)) = outputs.iter().enumerate().find(|(_, it)| it.name != OUTPUT) {
+        let detail = format!("there is no output {:?}; allowed: {OUTPUT}", other.name);
+        let problem = Problem::invalid("unknown_tensor", detail);
+        return Err(problem.at(format!("outputs[{index}].name")));
+    }
+    let asked = outputs.last().and_then(|output| output.parameters.binary_data);
+    Ok(asked.unwrap_or(parameters.binary_data_output))
+}
+
+/// The texts of the only input tensor.
+fn texts(inputs: Vec<InputTensor>, bytes: Bytes) -> Result<Vec<String>, Problem> {
+    let count = inputs.len();
+    let Ok([input]) = <[InputTensor; 1]>::try_from(inputs) else {
+        let detail = format!("there are {count} input tensors; allowed: one, called {INPUT}");
+        return Err(Problem::invalid("invalid_tensor", detail).at("inputs"));
+    };
+    let invalid = |field: &str, detail: String| {
+        Problem::invalid("invalid_tensor", detail).at(format!("inputs[0].{field}"))
+    };
+    if input.name != INPUT {
+        let detail = format!("there is no input {:?}; allowed: {INPUT}", input.name);
+        return Err(Problem::invalid("unknown_tensor", detail).at("inputs[0].name"));
+    }
+    if input.datatype != "BYTES" {
+        let detail = format!("the datatype is {}; allowed: BYTES", input.datatype);
+        return Err(invalid("datatype", detail));
+    }
+    let texts = match (input.data, input.parameters.binary_data_size) {
+        (Some(data), None) => data.into_iter().flat_map(OneOrMany::into_list).collect(),
+        (None, Some(size)) if size == bytes.len() => {
+            strings(&bytes).map_err(|detail| invalid("data", detail))?
+        }
+        (None, Some(size)) => {
+            let detail =
+                format!("binary_data_size is {size}; {} bytes follow the JSON", bytes.len());
+            return Err(invalid("parameters.binary_data_size", detail));
+        }
+        _ => {
+            let detail = "expected either data, or binary_data_size in the parameters";
+            return Err(invalid("data", detail.to_owned()));
+        }
+    };
+    let shaped = input.shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+    if input.shape.is_empty() || shaped != Some(texts.len()) {
+        let detail = format!("the shape is {:?}, but there are {} texts", input.shape, texts.len());
+        return Err(invalid("shape", detail));
+    }
+    Ok(texts)
+}
+
+/// Names the options of `/embed` as the request does.
+fn in_parameters(problem: Problem) -> Problem {
+    let options = ["normalize", "dimensions", "prompt_name"];
+    match options.into_iter().find(|option| problem.is_at(option)) {
+        Some(option) => problem.at(format!("parameters.{option}")),
+        None => problem,
+    }
+}
+
+/// The answer with its numbers in `data`, or behind it.
+fn response<'a>(
+    embeddings: &Embeddings,
+    model_name: &'a str,
+    id: Option<&'a str>,
+    data: Option<&'a [f32]>,
+) -> InferResponse<'a> {
+    let binary_data_size = size_of_val(&embeddings.values[..]);
+    let output = OutputTensor {
+        name: OUTPUT,
+        datatype: "FP32",
+        shape: [embeddings.rows().len(), embeddings.width],
+        parameters: data.is_none().then_some(OutputParameters { binary_data_size }),
+        data,
+    };
+    InferResponse { model_name, id, outputs: [output] }
+}
+
+/// The JSON and the numbers behind it.
+fn in_binary(embeddings: &Embeddings, model: &str, id: Option<&str>) -> Result<Response, Problem> {
+    let json = serde_json::to_vec(&response(embeddings, model, id, None));
+    let mut body = json.map_err(|cause| Problem::internal(&cause))?;
+    let length = body.len().to_string();
+    body.extend(vectors::bytes(&embeddings.values));
+    let headers =
+        [(header::CONTENT_TYPE, "application/octet-stream"), (JSON_LENGTH, length.as_str())];
+    Ok((headers, body).into_response())
+}

@@ -1,0 +1,121 @@
+//! `POST /v1/embeddings`.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::encoder::{Deadline, EmbedOptions, Embeddings};
+use crate::http::AppState;
+use crate::http::body::Json;
+use crate::http::cost::Meter;
+use crate::http::error::Problem;
+use crate::http::inputs::{check_count, check_texts};
+use crate::http::texts_or_ids::TextsOrIds;
+use crate::http::vectors::{self, Encoding, Vector};
+
+/// What a client asks `/v1/embeddings` for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingsRequest {
+    /// Token ids are the model's own, special tokens included, as `/tokenize` gives them.
+    input: TextsOrIds,
+    model: Option<String>,
+    encoding_format: Option<Encoding>,
+    /// Keeps so many leading elements.
+    dimensions: Option<usize>,
+    /// Whoever the client asks for: of no use here.
+    #[serde(default, rename = "user")]
+    _user: IgnoredAny,
+}
+
+/// What is to be embedded, and how it is to be told.
+pub struct Wanted {
+    pub input: TextsOrIds,
+    pub model: Option<String>,
+    pub encoding: Encoding,
+    pub dimensions: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct EmbeddingsResponse<'a> {
+    object: &'static str,
+    data: Vec<Embedding<'a>>,
+    model: &'a str,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Embedding<'a> {
+    object: &'static str,
+    index: usize,
+    embedding: Vector<'a>,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+pub async fn embeddings(
+    State(state): State<AppState>,
+    Extension(deadline): Extension<Deadline>,
+    Json(request): Json<EmbeddingsRequest>,
+) -> Result<Response, Problem> {
+    let EmbeddingsRequest { input, model, encoding_format, dimensions, .. } = request;
+    let encoding = encoding_format.unwrap_or_default();
+    answer(&state, deadline, Wanted { input, model, encoding, dimensions }).await
+}
+
+/// Embeds and answers in OpenAI's shape.
+pub async fn answer(
+    state: &AppState,
+    deadline: Deadline,
+    wanted: Wanted,
+) -> Result<Response, Problem> {
+    let renamed =
+        |problem: Problem| problem.naming_inputs("input", |index| format!("input[{index}]"));
+    let encoder = state.encoder(wanted.model.as_deref())?;
+    let info = encoder.info();
+    let options = |class| EmbedOptions {
+        dimensions: wanted.dimensions,
+        ..EmbedOptions::new(class, deadline)
+    };
+    let (meter, embedded) = match wanted.input {
+        TextsOrIds::Texts(texts) => {
+            let class = check_texts(&texts, &state.config).map_err(renamed)?;
+            let meter = Meter::start(&texts);
+            (meter, encoder.embed(texts, options(class)).await)
+        }
+        TextsOrIds::Ids(sentences) => {
+            let class = check_count(sentences.len(), &state.config).map_err(renamed)?;
+            (Meter::start(&[]), encoder.embed_tokens(sentences, options(class)).await)
+        }
+    };
+    let embeddings = embedded.map_err(|error| renamed(error.into()))?;
+    let cost = meter.read(info, &embeddings);
+    let (model, encoding) = (info.name.clone(), wanted.encoding);
+    let values = embeddings.values.len();
+    let write = move || to_json(&embeddings, &model, encoding);
+    Ok((cost, vectors::respond(values, write).await?).into_response())
+}
+
+fn to_json(
+    embeddings: &Embeddings,
+    model: &str,
+    encoding: Encoding,
+) -> serde_json::Result<Vec<u8>> {
+    let embedding = |(index, row)| Embedding {
+        object: "embedding",
+        index,
+        embedding: Vector::new(row, encoding),
+    };
+    serde_json::to_vec(&EmbeddingsResponse {
+        object: "list",
+        data: embeddings.rows().enumerate().map(embedding).collect(),
+        model,
+        usage: Usage { prompt_tokens: embeddings.tokens, total_tokens: embeddings.tokens },
+    })
+}

@@ -1,0 +1,50 @@
+//! `GET /v1/models` and `/v1/models/{model}`.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use serde::Serialize;
+
+use crate::encoder::ModelInfo;
+use crate::http::AppState;
+use crate::http::error::Problem;
+use crate::http::parameters::Segment;
+
+#[derive(Serialize)]
+pub struct ModelList {
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+#[derive(Serialize)]
+pub struct Model {
+    /// What requests call it.
+    id: String,
+    object: &'static str,
+    /// When this server was started, in seconds since 1970: nothing else is known of all models.
+    created: i64,
+    owned_by: &'static str,
+}
+
+impl Model {
+    fn of(info: &ModelInfo, state: &AppState) -> Model {
+        Model {
+            id: info.name.clone(),
+            object: "model",
+            created: state.started_at.as_second(),
+            owned_by: "polyhead",
+        }
+    }
+}
+
+pub async fn list(State(state): State<AppState>) -> Answer<ModelList> {
+    let models = state.encoders.values().map(|encoder| Model::of(encoder.info(), &state));
+    Answer(ModelList { object: "list", data: models.collect() })
+}
+
+pub async fn show(
+    State(state): State<AppState>,
+    Segment(model): Segment,
+) -> Result<Answer<Model>, Problem> {
+    let encoder = state.encoder(Some(&model))?;
+    Ok(Answer(Model::of(encoder.info(), &state)))
+}

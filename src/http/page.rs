@@ -1,0 +1,57 @@
+//! The page to try the server with, at `/`: hand-written HTML, CSS and ES modules, built into the
+//! program. It talks to the same routes as every other client and loads nothing from elsewhere.
+
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use crate::http::error::Problem;
+use crate::http::parameters::Segment;
+
+/// The files below `src/http/page`.
+#[derive(RustEmbed)]
+#[folder = "src/http/page"]
+struct Files;
+
+/// Nothing but this server's own files and answers; no inline script or style; in no frame.
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+pub async fn index(headers: HeaderMap) -> Result<Response, Problem> {
+    file(Segment("index.html".to_owned()), headers).await
+}
+
+/// What the page is made of. A browser keeps it and asks each time whether it still holds: it does
+/// until the program is another one.
+pub async fn file(Segment(path): Segment, headers: HeaderMap) -> Result<Response, Problem> {
+    let Some(file) = Files::get(&path) else {
+        let detail = format!("the page has no file {path:?}");
+        return Err(Problem::not_found("unknown_route", detail));
+    };
+    let etag = etag(&file);
+    let kept = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
+    let about: [(HeaderName, String); 4] = [
+        (ETAG, etag),
+        (CACHE_CONTROL, "no-cache".to_owned()),
+        (CONTENT_TYPE, content_type(&file)),
+        (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
+    ];
+    Ok(match kept {
+        true => (StatusCode::NOT_MODIFIED, about).into_response(),
+        false => (about, file.data).into_response(),
+    })
+}
+
+/// The beginning of the content's SHA-256.
+fn etag(file: &EmbeddedFile) -> String {
+    let start = &file.metadata.sha256_hash()[..8];
+    let digits: String = start.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{digits}\"")
+}
+
+fn content_type(file: &EmbeddedFile) -> String {
+    format!("{}; charset=utf-8", file.metadata.mimetype())
+}
