@@ -1,4 +1,4 @@
-//! The command line: `serve`, `pull`, `export`, `bench`, `health`, and a server's clients `train`,
+//! The command line: `serve`, `pull`, `export`, `bench`, `health`, `openapi`, and a server's clients `train`,
 //! `classify` and `embed`.
 
 mod bench;
@@ -8,6 +8,7 @@ mod embed;
 mod environment;
 mod export;
 mod health;
+mod openapi;
 mod output;
 mod pull;
 mod serve;
@@ -35,6 +36,8 @@ enum Command {
     Export(export::Export),
     Bench(bench::Bench),
     Health(health::Health),
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApi),
     Train(Box<train::Train>),
     Classify(classify::Classify),
     Embed(embed::Embed),
@@ -48,6 +51,7 @@ pub fn run() -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Bench(bench) => bench.run(),
         Command::Health(health) => health.run(),
+        Command::OpenApi(openapi) => openapi.run(),
         Command::Train(train) => train.run(),
         Command::Classify(classify) => classify.run(),
         Command::Embed(embed) => embed.run(),

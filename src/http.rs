@@ -3,6 +3,8 @@
 pub mod body;
 pub mod classify;
 pub mod deadline;
+pub mod description;
+pub mod docs;
 pub mod embed;
 pub mod error;
 pub mod examples;
@@ -105,6 +107,8 @@ pub fn router(state: AppState) -> Router {
         .route_layer(middleware::from_fn_with_state(state.clone(), deadline::deadline))
         .route("/metrics", get(info::metrics))
         .route("/info", get(info::info))
+        .route("/openapi.json", get(description::document))
+        .route("/docs", get(docs::docs))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(CatchPanicLayer::custom(panicked))

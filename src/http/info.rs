@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::{BatchingConfig, LimitsConfig};
 use crate::encoder::ModelInfo;
@@ -12,7 +13,7 @@ use crate::http::AppState;
 use crate::metrics;
 
 /// The running server in facts.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Info<'a> {
     version: &'static str,
     /// ONNX Runtime's build.
@@ -25,13 +26,19 @@ pub struct Info<'a> {
     batching: &'a BatchingConfig,
 }
 
-#[derive(Serialize)]
+/// A task and its live version.
+#[derive(Serialize, ToSchema)]
 struct TaskInfo {
     name: String,
     model: String,
     version: i64,
 }
 
+/// Tells what runs: models with their precision and provider, tasks, limits.
+#[utoipa::path(
+    get, path = "/info", tag = "operations",
+    responses((status = 200, description = "Models, tasks and limits", body = Info)),
+)]
 pub async fn info(State(state): State<AppState>) -> impl IntoResponse {
     let config = &state.config;
     let heads = state.heads.snapshot();
@@ -55,6 +62,11 @@ pub async fn info(State(state): State<AppState>) -> impl IntoResponse {
     .into_response()
 }
 
+/// Tells the metrics, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")),
+)]
 pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     // All encoders share one queue. Taken here, the figures are never stale ones.
     let queued = state.encoders.values().next().map_or(0, |encoder| encoder.admitted_tokens());

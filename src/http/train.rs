@@ -1,6 +1,6 @@
 //! `/train`: jobs submitted, listed, watched and cancelled.
 
-mod events;
+pub(super) mod events;
 mod request;
 mod rows;
 mod upload;
@@ -12,6 +12,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 pub use events::events;
 
@@ -31,7 +32,7 @@ use crate::training::progress::Progress;
 const ACCEPTED: &str = "application/json, text/csv, application/x-ndjson";
 
 /// A page of jobs, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobList {
     jobs: Vec<JobSummary>,
     /// Give it as `before` for the next page; absent on the last one.
@@ -40,7 +41,7 @@ pub struct JobList {
 }
 
 /// A job and, while it has not ended, its progress.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobView {
     #[serde(flatten)]
     job: Job,
@@ -55,7 +56,7 @@ impl JobView {
 }
 
 /// A job without the reports of its epochs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobSummary {
     id: String,
     state: JobState,
@@ -84,12 +85,17 @@ impl From<Job> for JobSummary {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ListParameters {
+    /// Jobs on a page.
     #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 100)]
     limit: u32,
+    /// The `next` of the page before.
     before: Option<String>,
+    /// Only jobs in this state.
     state: Option<JobState>,
 }
 
@@ -100,7 +106,7 @@ fn default_limit() -> u32 {
 }
 
 /// A job that was accepted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Accepted {
     #[serde(flatten)]
     job: JobView,
@@ -109,7 +115,29 @@ pub struct Accepted {
     skipped: Skipped,
 }
 
-/// Accepts a job: 202 with its place in `Location`, once it is durable.
+/// Trains heads on labelled sentences, in the background.
+///
+/// Examples that come as CSV (a header with `text` and a column for each task) or NDJSON (one example a
+/// line) leave all other fields to the query string, which a JSON body has no use for.
+#[utoipa::path(
+    post, path = "/train", tag = "training", operation_id = "train",
+    request_body(content(
+        (TrainRequest = "application/json"),
+        (String = "text/csv"),
+        (String = "application/x-ndjson"),
+    )),
+    responses(
+        (
+            status = 202, description = "The job, which is durable now", body = Accepted,
+            headers(("location", description = "Where the job is, such as `/train/{id}`")),
+        ),
+        (status = 400, description = "invalid_csv, row_too_long"),
+        (status = 409, description = "task_changed"),
+        (status = 422, description = "no_examples, too_many_examples, empty_text, nul_character, invalid_weight, no_labels, label_without_task, unknown_task, unknown_label, invalid_label, not_multi_label, conflicting_labels, mixed_models, single_class, encoder_not_frozen, invalid_option, invalid_csv, invalid_query"),
+        (status = 429, description = "jobs_full"),
+        (status = 503, description = "draining, store_unavailable"),
+    ),
+)]
 pub async fn submit(
     State(state): State<AppState>,
     request: Request,
@@ -128,6 +156,16 @@ pub async fn submit(
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Answer(accepted)))
 }
 
+/// Lists jobs, newest first.
+#[utoipa::path(
+    get, path = "/train", tag = "training", operation_id = "list_jobs",
+    params(ListParameters),
+    responses(
+        (status = 200, description = "A page of jobs", body = JobList),
+        (status = 422, description = "invalid_limit"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn list(
     State(state): State<AppState>,
     Parameters(parameters): Parameters<ListParameters>,
@@ -142,6 +180,16 @@ pub async fn list(
     Ok(Answer(JobList { jobs: jobs.into_iter().map(JobSummary::from).collect(), next }))
 }
 
+/// Shows a job with the report of each epoch.
+#[utoipa::path(
+    get, path = "/train/{id}", tag = "training", operation_id = "show_job",
+    params(("id" = String, Path, description = "The job's id")),
+    responses(
+        (status = 200, description = "The job", body = JobView),
+        (status = 404, description = "unknown_job"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn show(
     State(state): State<AppState>,
     Segment(id): Segment,
@@ -151,6 +199,17 @@ pub async fn show(
 }
 
 /// Cancels a job: 200 where it was waiting, 202 where it runs and will stop at its next epoch.
+#[utoipa::path(
+    delete, path = "/train/{id}", tag = "training", operation_id = "cancel_job",
+    params(("id" = String, Path, description = "The job's id")),
+    responses(
+        (status = 200, description = "The job was waiting and is cancelled", body = JobView),
+        (status = 202, description = "The job runs and will stop at its next epoch", body = JobView),
+        (status = 404, description = "unknown_job"),
+        (status = 409, description = "job_ended"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn cancel(
     State(state): State<AppState>,
     Segment(id): Segment,

@@ -5,11 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::training::job::JobState;
 
 /// What is being done for a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// It waits for its turn.
@@ -25,7 +26,7 @@ pub enum Phase {
 }
 
 /// Where a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Progress {
     pub phase: Phase,
     /// For the phases whose length is known beforehand.
@@ -34,7 +35,7 @@ pub struct Progress {
 }
 
 /// How far a phase is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Steps {
     /// Texts or epochs.
     pub done: usize,

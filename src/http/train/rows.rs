@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::heads::live::Snapshot;
 use crate::heads::task::TaskLimits;
@@ -28,9 +29,11 @@ pub const WEIGHTS_ALLOWED: &str = "a number from 0.000001 to 1000000";
 const MOST_REASON: usize = 300;
 
 /// An example as it is written in JSON.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Example)]
 #[serde(deny_unknown_fields)]
 pub struct RawExample {
+    #[schema(pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$")]
     pub text: String,
     /// Task to label, or to all the labels that apply.
     #[serde(default)]
@@ -38,11 +41,12 @@ pub struct RawExample {
     /// The same for the one task that the request names.
     pub label: Option<OneOrMany>,
     /// How often the example counts; 1 by default.
+    #[schema(minimum = 0.000001, maximum = 1000000)]
     pub weight: Option<f64>,
 }
 
 /// What becomes of a request in which some rows cannot be examples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBadRow {
     /// All of it is refused.
@@ -53,7 +57,7 @@ pub enum OnBadRow {
 }
 
 /// Where an example stands in its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// Counts from 0.
@@ -101,14 +105,14 @@ pub struct Checked {
 }
 
 /// Rows that were left out.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Skipped {
     count: usize,
     /// The first hundred.
     rows: Vec<SkippedRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SkippedRow {
     #[serde(flatten)]
     place: Place,
