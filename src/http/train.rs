@@ -132,7 +132,6 @@ pub struct Accepted {
             headers(("location", description = "Where the job is, such as `/train/{id}`")),
         ),
         (status = 400, description = "invalid_csv, row_too_long"),
-        (status = 409, description = "task_changed"),
         (status = 422, description = "no_examples, too_many_examples, empty_text, nul_character, invalid_weight, no_labels, label_without_task, unknown_task, unknown_label, invalid_label, not_multi_label, conflicting_labels, mixed_models, single_class, encoder_not_frozen, invalid_option, invalid_csv, invalid_query"),
         (status = 429, description = "jobs_full"),
         (status = 503, description = "draining, store_unavailable"),
