@@ -17,10 +17,13 @@ IMAGE_BUILD ?= $(or $(shell docker info >/dev/null 2>&1 && echo docker build),\
 # The packages of `make bench`.
 BENCH_VENV := $(TARGET)/bench-venv
 
-.PHONY: help run build models test lint image bench bench-heads
+# The packages of `make test-schema`.
+SCHEMA_VENV := $(TARGET)/schema-venv
+
+.PHONY: help run build models test test-schema lint image bench bench-heads
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: models build ## Fetch, build and serve on 127.0.0.1:8080
 	$(POLYHEAD) serve --config config.toml
@@ -34,6 +37,13 @@ models: ## Fetch ONNX Runtime and the models into lib/ and models/; once fetched
 test: ## Fetch what the tests need and run them
 	$(PYTHON) models/fetch.py --tests
 	cargo test --locked
+
+test-schema: ## Attack the server with schemathesis, by its own description
+	$(PYTHON) models/fetch.py --tests
+	cargo build --locked
+	$(PYTHON) -m venv $(SCHEMA_VENV)
+	$(SCHEMA_VENV)/bin/pip install --quiet --requirement tests/schema/requirements.txt
+	POLYHEAD=$(TARGET)/debug/polyhead $(SCHEMA_VENV)/bin/python -B tests/schema/run.py
 
 lint: ## Formatting, clippy and documentation; a warning is an error
 	cargo fmt --check
