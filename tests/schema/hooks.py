@@ -114,6 +114,10 @@ def map_case(context, case):
     if case.path == "/train" and case.method == "POST" and case.media_type == "application/json":
         if case.meta is None or case.meta.generation.mode.is_positive:
             case.query = {}
+    body = case.body if isinstance(case.body, dict) else {}
+    if isinstance(body.get("min_head_version"), int) and body["min_head_version"] > 1:
+        # A version that never comes is waited for until the deadline, each time.
+        body["min_head_version"] = 1
     # Less time than an answer takes gives 504, as it should; tests of deadlines are elsewhere.
     asked = (case.headers or {}).get("x-request-timeout-ms")
     if asked is not None and str(asked).isdecimal() and 0 < int(asked) < PATIENCE:
@@ -123,6 +127,9 @@ def map_case(context, case):
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
+    if "in header - object with unexpected properties" in failure.message:
+        # HTTP has a server pass over headers that it does not know.
+        return False
     if "text/event-stream" in str(response.headers.get("content-type")):
         # OpenAPI 3.1 describes the stream as text; the check wants the schema of an event, as 3.2 has it.
         return type(failure).__name__ == "AcceptedNegativeData"
