@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use crate::sha256::Sha256Sum;
 
 /// Between two looks. Orchestrators replace files by renaming a link to their folder, which events of the
 /// file system tell in as many ways as there are file systems; looking tells it on all.
@@ -11,7 +11,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What the files held when they were last looked at, as hashes: keys and secrets are not kept.
 #[derive(Clone, PartialEq)]
-struct Look(Vec<Option<[u8; 32]>>);
+struct Look(Vec<Option<Sha256Sum>>);
 
 /// Small files, looked at twice a second.
 pub struct FileWatch {
@@ -46,7 +46,7 @@ impl FileWatch {
         let mut hashes = Vec::with_capacity(self.paths.len());
         for path in &self.paths {
             let content = tokio::fs::read(path).await;
-            hashes.push(content.ok().map(|content| Sha256::digest(content).into()));
+            hashes.push(content.ok().map(Sha256Sum::of));
         }
         Look(hashes)
     }

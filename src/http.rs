@@ -94,6 +94,11 @@ impl AppState {
         AppState(Arc::new(parts))
     }
 
+    /// Tokens that wait or are in work. All encoders share one queue.
+    pub fn queued_tokens(&self) -> usize {
+        self.encoders.values().next().map_or(0, |encoder| encoder.admitted_tokens())
+    }
+
     /// The model that a request names, or the default one.
     pub fn encoder(&self, model: Option<&str>) -> Result<&Arc<Encoder>, Problem> {
         let name = model.unwrap_or(&self.config.default_model);

@@ -85,6 +85,7 @@ mod name;
 pub mod npy;
 pub mod onnx;
 pub mod readiness;
+mod sha256;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

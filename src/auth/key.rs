@@ -6,9 +6,10 @@ use std::str::FromStr;
 use rand::RngExt;
 use rand::distr::Alphanumeric;
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
+
+use crate::sha256::{NotAHash, Sha256Sum};
 
 /// What [`KeyHash::of_usable`] takes, in words.
 pub const ALLOWED: &str =
@@ -26,7 +27,7 @@ const RANDOM_LETTERS: usize = 43;
 /// The SHA-256 of a key. Keys are random and long, so that a slow or salted hash, as for passwords, would
 /// protect nothing. Shown by no `Debug`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeyHash([u8; 32]);
+pub struct KeyHash(Sha256Sum);
 
 /// A key that cannot be used, which this does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -38,11 +39,6 @@ pub enum UnusableKey {
     Character,
 }
 
-/// A text that is no SHA-256 in hexadecimal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not 64 hexadecimal digits")]
-pub struct NotAHash;
-
 /// A new key, 256 random bits.
 pub fn fresh() -> String {
     let letters = rand::rng().sample_iter(Alphanumeric).take(RANDOM_LETTERS).map(char::from);
@@ -52,7 +48,7 @@ pub fn fresh() -> String {
 impl KeyHash {
     /// The hash of any text.
     pub fn of(key: &str) -> KeyHash {
-        KeyHash(Sha256::digest(key).into())
+        KeyHash(Sha256Sum::of(key))
     }
 
     /// The hash of a key that is long enough and can be sent.
@@ -69,14 +65,14 @@ impl KeyHash {
 
     /// Whether both are of the same key, in a time that does not tell where they differ.
     pub fn matches(&self, other: &KeyHash) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 }
 
 /// Lower-case hexadecimal.
 impl fmt::Display for KeyHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.0.fmt(formatter)
     }
 }
 
@@ -90,17 +86,7 @@ impl FromStr for KeyHash {
     type Err = NotAHash;
 
     fn from_str(text: &str) -> Result<KeyHash, NotAHash> {
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let pairs: &[[u8; 2]; 32] = pairs.try_into().map_err(|_| NotAHash)?;
-        if !rest.is_empty() {
-            return Err(NotAHash);
-        }
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(pairs) {
-            let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(NotAHash);
-            *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).map_err(|_| NotAHash)?;
-        }
-        Ok(KeyHash(hash))
+        text.parse().map(KeyHash)
     }
 }
 

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::encoder::folder::Pooling;
+use crate::sha256::Sha256Sum;
 
 /// All that an embedding depends on, but for rounding: not the precision that a machine runs in.
 pub(super) struct Identity<'a> {
@@ -39,7 +40,7 @@ impl Identity<'_> {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256Sum::from(hasher).to_string()
     }
 }
 

@@ -57,8 +57,9 @@ impl JsonText {
         decode(self.0, |body| parse_json(&body)).await
     }
 
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
+    /// Shared, not copied.
+    pub fn bytes(&self) -> Bytes {
+        self.0.clone()
     }
 }
 

@@ -121,8 +121,7 @@ pub async fn embed(
     Extension(deadline): Extension<Deadline>,
     Json(request): Json<EmbedRequest>,
 ) -> Result<Response, Problem> {
-    let renamed =
-        |problem: Problem| problem.naming_inputs("texts", |index| format!("texts[{index}]"));
+    let renamed = |problem: Problem| problem.naming_inputs_of("texts");
     let encoder = state.encoder(request.model.as_deref())?;
     let class = check_texts(&request.texts, &state.config).map_err(renamed)?;
     if request.embedding_types.is_empty() {

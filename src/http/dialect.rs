@@ -1,5 +1,6 @@
-//! Errors in the shape that the clients of a route read. All are [`Problem`](crate::http::error::Problem)s; what is put in another
-//! shape here has the same status and headers.
+//! Errors in the shape that the clients of a route read. All are
+//! [`Problem`](crate::http::error::Problem)s; what is put in another shape here has the same status and
+//! headers.
 
 use axum::body::Body;
 use axum::extract::Request;

@@ -223,6 +223,11 @@ impl Problem {
         }
     }
 
+    /// The same where each stands in `list`, such as `texts[3]`.
+    pub fn naming_inputs_of(self, list: &str) -> Problem {
+        self.naming_inputs(list, |index| format!("{list}[{index}]"))
+    }
+
     /// Says in which part of the request the position counts.
     pub fn within(self, part: &str) -> Problem {
         let position = match &self.position {

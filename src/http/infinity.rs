@@ -74,7 +74,7 @@ struct Model {
 }
 
 pub async fn models(State(state): State<AppState>) -> Answer<ModelList> {
-    let queued = state.encoders.values().next().map_or(0, |encoder| encoder.admitted_tokens());
+    let queued = state.queued_tokens();
     let model = |info: &ModelInfo| Model {
         id: info.name.clone(),
         stats: [("queued_tokens", queued)].into(),

@@ -152,9 +152,8 @@ pub async fn classifier(
 }
 
 pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
-    // All encoders share one queue. Taken here, the figures are never stale ones.
-    let queued = state.encoders.values().next().map_or(0, |encoder| encoder.admitted_tokens());
-    state.metrics.queue_tokens.set(queued as i64);
+    // Taken here, the figures are never stale ones.
+    state.metrics.queue_tokens.set(state.queued_tokens() as i64);
     state.metrics.heads_lag.set(state.follower.lag().as_secs_f64());
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], state.metrics.encode())
 }

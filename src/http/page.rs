@@ -10,6 +10,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::http::error::Problem;
 use crate::http::parameters::Segment;
+use crate::sha256::Sha256Sum;
 
 /// The files below `src/http/page`.
 #[derive(RustEmbed)]
@@ -47,9 +48,8 @@ pub async fn file(Segment(path): Segment, headers: HeaderMap) -> Result<Response
 
 /// The beginning of the content's SHA-256.
 fn etag(file: &EmbeddedFile) -> String {
-    let start = &file.metadata.sha256_hash()[..8];
-    let digits: String = start.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{digits}\"")
+    let sum = Sha256Sum::from(file.metadata.sha256_hash()).to_string();
+    format!("\"{}\"", &sum[..16])
 }
 
 fn content_type(file: &EmbeddedFile) -> String {

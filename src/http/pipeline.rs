@@ -4,6 +4,7 @@
 use std::fmt;
 
 use axum::Extension;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::encoder::Deadline;
-use crate::http::body::JsonText;
+use crate::http::body::{JsonText, decode};
 use crate::http::error::Problem;
 use crate::http::predict::Answers;
 use crate::http::{AppState, embed, predict, similarity};
@@ -41,7 +42,8 @@ pub async fn run(
     body: JsonText,
 ) -> Result<Response, Problem> {
     // What is wrong with a body is told by whoever decodes all of it.
-    let shape: Shape = serde_json::from_slice(body.bytes()).unwrap_or_default();
+    let outline = |body: Bytes| Ok(serde_json::from_slice(&body).unwrap_or_default());
+    let shape: Shape = decode(body.bytes(), outline).await?;
     match (shape.inputs, shape.parameters) {
         (InputsShape::Object, _) => {
             let answer = similarity::answer(&state, deadline, body.decode().await?).await?;

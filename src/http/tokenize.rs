@@ -76,7 +76,7 @@ pub async fn decode(
     Json(request): Json<DecodeRequest>,
 ) -> Result<Answer<Vec<String>>, Problem> {
     let encoder = state.encoder(request.model.as_deref())?;
-    let renamed = |problem: Problem| problem.naming_inputs("ids", |index| format!("ids[{index}]"));
+    let renamed = |problem: Problem| problem.naming_inputs_of("ids");
     let sentences = match request.ids {
         TextsOrIds::Ids(sentences) => sentences,
         TextsOrIds::Texts(none) if none.is_empty() => Vec::new(),

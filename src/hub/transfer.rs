@@ -12,6 +12,7 @@ use ureq::{Agent, Body};
 
 use super::listing::RemoteFile;
 use super::{Endpoint, Hub, HubError, Progress, PullRequest};
+use crate::sha256::Sha256Sum;
 
 /// Fetches the files of one pull.
 pub(super) struct Transfer<'a> {
@@ -227,8 +228,7 @@ fn sha256(path: &Path) -> io::Result<String> {
             n => hasher.update(&buffer[..n]),
         }
     }
-    let digest = hasher.finalize();
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Sha256Sum::from(hasher).to_string())
 }
 
 /// Reports a file that needed no transfer.

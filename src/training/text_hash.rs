@@ -3,29 +3,25 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
-use thiserror::Error;
+pub use crate::sha256::NotAHash;
+
+use crate::sha256::Sha256Sum;
 
 /// The SHA-256 of a text's UTF-8. Texts that differ in a single byte are different.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TextHash([u8; 32]);
-
-/// A text that is no SHA-256 in hexadecimal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not 64 hexadecimal digits")]
-pub struct NotAHash;
+pub struct TextHash(Sha256Sum);
 
 impl TextHash {
     /// The hash of `text`.
     pub fn of(text: &str) -> TextHash {
-        TextHash(Sha256::digest(text).into())
+        TextHash(Sha256Sum::of(text))
     }
 }
 
 /// Lower-case hexadecimal.
 impl fmt::Display for TextHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.fmt(f)
     }
 }
 
@@ -39,17 +35,7 @@ impl FromStr for TextHash {
     type Err = NotAHash;
 
     fn from_str(text: &str) -> Result<TextHash, NotAHash> {
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let pairs: &[[u8; 2]; 32] = pairs.try_into().map_err(|_| NotAHash)?;
-        if !rest.is_empty() {
-            return Err(NotAHash);
-        }
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(pairs) {
-            let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(NotAHash);
-            *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).map_err(|_| NotAHash)?;
-        }
-        Ok(TextHash(hash))
+        text.parse().map(TextHash)
     }
 }
 

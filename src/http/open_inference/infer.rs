@@ -104,9 +104,7 @@ pub async fn infer(
     let InferRequest { id, parameters, inputs, outputs } = json.decode().await?;
     let binary = wants_binary(&outputs, &parameters)?;
     let mut texts = texts(inputs, tensors)?;
-    let renamed = |problem: Problem| {
-        problem.naming_inputs("inputs[0].data", |index| format!("inputs[0].data[{index}]"))
-    };
+    let renamed = |problem: Problem| problem.naming_inputs_of("inputs[0].data");
     let class = check_texts(&texts, &state.config).map_err(renamed)?;
     let meter = Meter::start(&texts);
     prompt::put_before(&mut texts, encoder.info(), parameters.prompt_name.as_deref())

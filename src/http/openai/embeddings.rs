@@ -75,8 +75,7 @@ pub async fn answer(
     deadline: Deadline,
     wanted: Wanted,
 ) -> Result<Response, Problem> {
-    let renamed =
-        |problem: Problem| problem.naming_inputs("input", |index| format!("input[{index}]"));
+    let renamed = |problem: Problem| problem.naming_inputs_of("input");
     let encoder = state.encoder(wanted.model.as_deref())?;
     let info = encoder.info();
     let options = |class| EmbedOptions {
