@@ -11,6 +11,7 @@ mod error;
 mod examples;
 #[cfg(test)]
 mod fixtures;
+mod job_examples;
 mod jobs;
 mod lease;
 mod live_versions;

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::store::error::{During, StoreError};
 use crate::store::{Store, placeholders, timestamp};
-use crate::training::job::{EpochReport, Example, Job, JobState};
+use crate::training::job::{EpochReport, Job, JobState};
 use crate::training::progress::Progress;
 
 /// Which jobs [`Store::jobs`] lists.
@@ -95,17 +95,6 @@ impl Store {
         Ok(counts)
     }
 
-    /// The examples that came with a job, in their order. None once the job has ended: those of a
-    /// succeeded job are among [`Store::examples`].
-    pub async fn job_examples(&self, id: &str) -> Result<Vec<Example>, StoreError> {
-        let rows = sqlx::query(JOB_EXAMPLES)
-            .bind(id)
-            .fetch_all(&self.reads)
-            .await
-            .during("read the examples of a job")?;
-        rows.iter().map(decode_example).collect()
-    }
-
     async fn with_epochs(&self, rows: &[AnyRow]) -> Result<Vec<Job>, StoreError> {
         const OPERATION: &str = "read the epochs of jobs";
         let mut jobs = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
@@ -131,19 +120,6 @@ impl Store {
         }
         Ok(jobs)
     }
-}
-
-/// Reads the examples of the job `$1`.
-pub(super) const JOB_EXAMPLES: &str =
-    "SELECT text, labels, weight FROM job_examples WHERE job = $1 ORDER BY position";
-
-pub(super) fn decode_example(row: &AnyRow) -> Result<Example, StoreError> {
-    const OPERATION: &str = "read an example of a job";
-    let labels = serde_json::from_str(row.try_get("labels").during(OPERATION)?);
-    // Without serde's reason: it may quote a label.
-    let labels = labels.map_err(|_| StoreError::corrupt("the labels of an example", "no JSON"))?;
-    let text = row.try_get("text").during(OPERATION)?;
-    Ok(Example { text, labels, weight: row.try_get("weight").during(OPERATION)? })
 }
 
 /// As [`decode`], but `None` for a record that does not make sense, which is logged.

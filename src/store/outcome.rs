@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::error::{During, StoreError};
-use crate::store::jobs::{JOB_EXAMPLES, decode, decode_example, state};
+use crate::store::jobs::{decode, state};
 use crate::store::memory::Lesson;
 use crate::store::queue::take_turn;
 use crate::store::{
-    NewVersion, Store, VersionInfo, embeddings, live_versions, memory, now, versions,
+    NewVersion, Store, VersionInfo, embeddings, job_examples, live_versions, memory, now, versions,
 };
 use crate::training::job::{EpochReport, JobState};
 use crate::training::result::JobResult;
@@ -135,13 +135,11 @@ impl Store {
             .await
             .during(OPERATION)?;
 
-        let rows = sqlx::query(JOB_EXAMPLES).bind(job).fetch_all(&mut *tx).await;
-        let rows = rows.during(OPERATION)?;
-        let examples = rows.iter().map(decode_example).collect::<Result<Vec<_>, _>>()?;
+        let examples = job_examples::read(&mut tx, job).await?;
         let trained = spec.tasks.difference(&spec.frozen);
         let tasks = trained.filter(|&task| !rejected.contains(task)).map(String::as_str).collect();
         memory::merge(&mut tx, Lesson { tasks, mode: spec.mode, examples: &examples }).await?;
-        drop_examples(&mut tx, job).await?;
+        job_examples::delete(&mut tx, job).await?;
         embeddings::drop_strays(&mut tx).await?;
         if let Some(encoder) = encoder.filter(|_| !self.texts) {
             memory::drop_texts(&mut tx, &encoder).await?;
@@ -211,7 +209,7 @@ pub(super) async fn end(
     if from == JobState::Running {
         embeddings::drop_strays(tx).await?;
     }
-    drop_examples(tx, job).await
+    job_examples::delete(tx, job).await
 }
 
 /// The state of a job; an error if there is no such job.
@@ -244,11 +242,6 @@ pub(super) async fn refusal(
 /// A reason may quote anything; see [`StoreError::NulCharacter`].
 pub(super) fn storable(reason: &str) -> String {
     reason.replace('\0', "\u{FFFD}")
-}
-
-async fn drop_examples(tx: &mut AnyConnection, job: &str) -> Result<(), StoreError> {
-    let deleted = sqlx::query("DELETE FROM job_examples WHERE job = $1").bind(job).execute(tx);
-    deleted.await.during("delete the examples of an ended job").map(drop)
 }
 
 fn is_finite(report: &EpochReport) -> bool {

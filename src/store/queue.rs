@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, Row};
 
 use crate::config::OnRestart;
 use crate::store::error::{During, StoreError};
 use crate::store::lease::Orphan;
 use crate::store::outcome::{end, refusal, state_of, storable};
-use crate::store::{ROWS_PER_STATEMENT, Store, jobs, now, placeholders, refuse_nul, timestamp};
-use crate::training::job::{Example, Job, JobSpec, JobState, SkippedRows, Target};
+use crate::store::{Store, job_examples, jobs, now, timestamp};
+use crate::training::job::{Example, Job, JobSpec, JobState, SkippedRows};
 
 /// How often a job is started that was running when the server died.
 pub const MOST_ATTEMPTS: i64 = 3;
@@ -60,12 +60,7 @@ impl Store {
     ) -> Result<Job, StoreError> {
         const OPERATION: &str = "store a job";
         let Submission { spec, examples, skipped } = submission;
-        for (index, example) in examples.iter().enumerate() {
-            refuse_nul(&format!("the text of examples[{index}]"), &example.text)?;
-            for label in example.labels.values().flat_map(Target::labels) {
-                refuse_nul(&format!("a label of examples[{index}]"), label)?;
-            }
-        }
+        job_examples::check(examples)?;
         let created_at = now();
         let mut tx = self.begin(OPERATION).await?;
         take_turn(&mut tx).await?;
@@ -89,7 +84,7 @@ impl Store {
         .execute(&mut *tx)
         .await
         .during(OPERATION)?;
-        insert_examples(&mut tx, id, examples).await?;
+        job_examples::insert(&mut tx, id, examples).await?;
         tx.commit().await.during(OPERATION)?;
         Ok(Job {
             id: id.to_owned(),
@@ -234,29 +229,6 @@ impl Store {
 pub(super) async fn take_turn(tx: &mut AnyConnection) -> Result<(), StoreError> {
     let update = sqlx::query("UPDATE job_queue SET turn = turn + 1").execute(tx).await;
     update.during("take a turn at the queue").map(drop)
-}
-
-async fn insert_examples(
-    tx: &mut AnyConnection,
-    job: &str,
-    examples: &[Example],
-) -> Result<(), StoreError> {
-    let mut position = 0_i64;
-    for chunk in examples.chunks(ROWS_PER_STATEMENT) {
-        let sql = format!(
-            "INSERT INTO job_examples (job, position, text, labels, weight) VALUES {}",
-            placeholders(chunk.len(), 5),
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for example in chunk {
-            let labels = serde_json::to_string(&example.labels).expect("strings always make JSON");
-            query = query.bind(job).bind(position).bind(&example.text).bind(labels);
-            query = query.bind(example.weight);
-            position += 1;
-        }
-        query.execute(&mut *tx).await.during("store the examples of a job")?;
-    }
-    Ok(())
 }
 
 /// Back to the queue, as if the job had never been started but for its attempts.
