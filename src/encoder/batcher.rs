@@ -7,7 +7,8 @@
 //!
 //! **How large a micro-batch is.** Small enough that what waits and what runs is shared evenly by all
 //! workers, and that a request which comes meanwhile need not wait long for a worker; large enough
-//! that reading the weights is worth it.
+//! that reading the weights is worth it. Those of training are as small as they may be where requests come
+//! meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +34,11 @@ const INTERACTIVE_SHARE: usize = 16;
 /// Micro-batches of better classes that a class lets pass before it has one of its own.
 const PATIENCE: usize = 16;
 
+/// Micro-batches of training in succession after which it is taken that no requests come meanwhile.
+const CALM: usize = 16;
+
+const TRAINING: usize = Class::Training as usize;
+
 /// The queue. What waits is bounded by tokens on the way in.
 pub(crate) struct Batcher {
     state: Mutex<State>,
@@ -47,6 +53,8 @@ struct State {
     classes: [WaitingClass; 3],
     /// Tokens of the micro-batches in work.
     running: usize,
+    /// Micro-batches of training that were taken since the last one of a better class.
+    training_in_succession: usize,
     /// By model.
     paces: BTreeMap<usize, Pace>,
     closed: bool,
@@ -198,24 +206,39 @@ impl State {
 
     fn take(&mut self, settings: &EngineSettings) -> Option<MicroBatch> {
         self.classes.iter_mut().for_each(WaitingClass::skip_abandoned);
-        let waits = |class: &&mut WaitingClass| !class.requests.is_empty();
-        let impatient = |class: &WaitingClass| class.passed_over >= PATIENCE;
-        let mut waiting: Vec<&mut WaitingClass> = self.classes.iter_mut().filter(waits).collect();
-        let chosen = waiting.iter().position(|class| impatient(class)).unwrap_or(0);
-        waiting.iter_mut().skip(chosen + 1).for_each(|class| class.passed_over += 1);
-        let class = waiting.into_iter().nth(chosen)?;
-        class.passed_over = 0;
-
-        let model = class.requests.front()?.terms.model;
-        let even_share = {
-            let enough = settings.batch_tokens.saturating_mul(settings.workers);
-            (class.tokens_for(model, enough) + self.running).div_ceil(settings.workers)
-        };
-        let in_time = self.paces.get(&model).map_or(0, |pace| pace.tokens_in(settings.batch_time));
-        let budget = even_share.min(in_time).max(LEAST_TOKENS).min(settings.batch_tokens);
-        let batch = class.take(budget)?;
+        let class = self.choose()?;
+        let budget = self.budget(class, settings)?;
+        self.training_in_succession =
+            if class == TRAINING { self.training_in_succession + 1 } else { 0 };
+        let batch = self.classes[class].take(budget)?;
         self.running += batch.tokens();
         Some(batch)
+    }
+
+    /// The class whose turn it is.
+    fn choose(&mut self) -> Option<usize> {
+        let waits = |class: &WaitingClass| !class.requests.is_empty();
+        let is_impatient = |class: &WaitingClass| waits(class) && class.passed_over >= PATIENCE;
+        let impatient = self.classes.iter().position(is_impatient);
+        let chosen = impatient.or_else(|| self.classes.iter().position(waits))?;
+        self.classes[chosen].passed_over = 0;
+        let worse = self.classes[chosen + 1..].iter_mut();
+        worse.filter(|class| waits(class)).for_each(|class| class.passed_over += 1);
+        Some(chosen)
+    }
+
+    /// The most tokens of the next micro-batch of a class, padding included.
+    fn budget(&self, class: usize, settings: &EngineSettings) -> Option<usize> {
+        let waiting = &self.classes[class];
+        let model = waiting.requests.front()?.terms.model;
+        let even_share = {
+            let enough = settings.batch_tokens.saturating_mul(settings.workers);
+            (waiting.tokens_for(model, enough) + self.running).div_ceil(settings.workers)
+        };
+        let in_time = self.paces.get(&model).map_or(0, |pace| pace.tokens_in(settings.batch_time));
+        let is_calm = class != TRAINING || self.training_in_succession >= CALM;
+        let wanted = if is_calm { even_share.min(in_time) } else { 0 };
+        Some(wanted.max(LEAST_TOKENS).min(settings.batch_tokens))
     }
 }
 

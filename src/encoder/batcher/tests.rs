@@ -202,6 +202,20 @@ fn a_class_is_not_passed_over_for_ever() {
 }
 
 #[test]
+fn training_takes_little_at_a_time_until_no_requests_come_meanwhile() {
+    let batcher = batcher(1, 2048, AGES);
+    let _training = submit(&batcher, Class::Training, BatchLayout::Ragged, &[8; 1000]);
+    for _ in 0..2 {
+        let _interactive = submit(&batcher, Class::Interactive, BatchLayout::Ragged, &[5]);
+        assert_eq!(take(&batcher).unwrap().tokens(), 5);
+        for _ in 0..CALM {
+            assert_eq!(take(&batcher).unwrap().tokens(), LEAST_TOKENS);
+        }
+        assert_eq!(take(&batcher).unwrap().tokens(), 2048);
+    }
+}
+
+#[test]
 fn large_requests_of_a_class_take_turns() {
     let batcher = batcher(1, 10, AGES);
     let _first = submit(&batcher, Class::Bulk, BatchLayout::Padded, &[10, 10]);
