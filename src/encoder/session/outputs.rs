@@ -43,7 +43,9 @@ pub struct Output<'a> {
 enum Rows {
     Sentences,
     /// Each sentence has as many as the longest has tokens.
-    PaddedTokens,
+    PaddedTokens {
+        longest: usize,
+    },
     Tokens,
 }
 
@@ -60,7 +62,7 @@ impl<'a> Output<'a> {
         let sizes: Vec<usize> = shape.iter().filter_map(|&size| size.try_into().ok()).collect();
         let rows = match (readout, &sizes[..]) {
             (_, &[rows, states, _]) if (rows, states) == (sentences, longest) => {
-                Some(Rows::PaddedTokens)
+                Some(Rows::PaddedTokens { longest })
             }
             (Readout::Sentence, &[rows, _]) if rows == sentences => Some(Rows::Sentences),
             (Readout::Tokens, &[rows, _]) if rows == tokens => Some(Rows::Tokens),
@@ -76,7 +78,7 @@ impl<'a> Output<'a> {
     pub fn kind(&self) -> OutputKind {
         match self.rows {
             Rows::Sentences => OutputKind::Pooled,
-            Rows::PaddedTokens | Rows::Tokens => OutputKind::TokenStates,
+            Rows::PaddedTokens { .. } | Rows::Tokens => OutputKind::TokenStates,
         }
     }
 
@@ -87,7 +89,7 @@ impl<'a> Output<'a> {
         let (start, tokens) = (ends[0] as usize, (ends[1] - ends[0]) as usize);
         let (first, rows) = match self.rows {
             Rows::Sentences => (sentence, 1),
-            Rows::PaddedTokens => (sentence * self.batch.longest(), tokens),
+            Rows::PaddedTokens { longest } => (sentence * longest, tokens),
             Rows::Tokens => (start, tokens),
         };
         let values = &self.values[first * self.width..][..rows * self.width];
@@ -133,11 +135,11 @@ fn embedding(outputs: &[Outlet]) -> Option<&Outlet> {
     named(outputs, &OUTPUTS).or_else(|| of_tokens(outputs)).or_else(only)
 }
 
-/// The output with token states. One that embeddings are read from may hold them too, though neither
+/// The output with token states. The one that embeddings are read from may hold them although neither
 /// its name nor its type says so: a first forward pass shows it.
 fn token_states(outputs: &[Outlet]) -> Option<&Outlet> {
-    let unnamed = || embedding(outputs).filter(|output| output.name() != EMBEDDING);
-    named(outputs, &OUTPUTS[1..]).or_else(|| of_tokens(outputs)).or_else(unnamed)
+    let unknown = || embedding(outputs).filter(|it| it.name() != EMBEDDING && rank(it) == 0);
+    named(outputs, &OUTPUTS[1..]).or_else(|| of_tokens(outputs)).or_else(unknown)
 }
 
 fn named<'a>(outputs: &'a [Outlet], names: &[&str]) -> Option<&'a Outlet> {
@@ -145,9 +147,13 @@ fn named<'a>(outputs: &'a [Outlet], names: &[&str]) -> Option<&'a Outlet> {
 }
 
 fn of_tokens(outputs: &[Outlet]) -> Option<&Outlet> {
-    let is_of_tokens = |output: &&Outlet| match output.dtype() {
-        ValueType::Tensor { shape, .. } => shape.len() == 3,
-        _ => false,
-    };
-    outputs.iter().find(is_of_tokens)
+    outputs.iter().find(|output| rank(output) == 3)
+}
+
+/// The number of an output's dimensions; 0 where the graph does not say.
+fn rank(output: &Outlet) -> usize {
+    match output.dtype() {
+        ValueType::Tensor { shape, .. } => shape.len(),
+        _ => 0,
+    }
 }
