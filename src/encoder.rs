@@ -2,7 +2,8 @@
 //!
 //! An [`Engine`] owns the threads; an [`Encoder`] is one model of it, cheap to share. A request is
 //! admitted by tokens, tokenised, queued, cut into micro-batches, run, and finished (dimensions,
-//! normalisation). The encoder knows neither heads nor HTTP.
+//! normalisation); or the states of its tokens are read out as they are. The encoder knows neither
+//! heads nor HTTP.
 //!
 //! **Whose turn it is.** Interactive requests come before bulk ones, and these before training, at
 //! every micro-batch; a micro-batch that runs is not interrupted, but is small. So that none starves,
@@ -22,9 +23,11 @@ mod micro_batch;
 mod model;
 mod pace;
 pub mod pooling;
+pub mod readout;
 mod request;
 pub mod session;
 mod token_ids;
+mod token_states;
 pub mod tokenizer;
 mod tokens;
 mod worker;
@@ -44,11 +47,13 @@ pub use crate::encoder::info::ModelInfo;
 pub use crate::encoder::meter::metered;
 pub use crate::encoder::model::ModelSpec;
 pub use crate::encoder::request::Class;
+pub use crate::encoder::token_states::TokenStates;
 
 use crate::encoder::batcher::Batcher;
 use crate::encoder::form::Candidates;
 use crate::encoder::info::Running;
 use crate::encoder::model::Model;
+use crate::encoder::readout::Readout;
 use crate::encoder::request::{Request, Terms, Vectors};
 use crate::encoder::session::Runtime;
 use crate::encoder::tokenizer::{Tokenizer, Tokens, Truncation};
@@ -189,10 +194,22 @@ impl Encoder {
     /// Dropping the future withdraws the request: what has not been encoded by then never is.
     pub async fn embed(
         &self,
-        mut texts: Vec<String>,
+        texts: Vec<String>,
         options: EmbedOptions,
     ) -> Result<Embeddings, EncodeError> {
         let finish = self.finish(options)?;
+        let (vectors, lengths) = self.encode_texts(texts, Readout::Sentence, options).await?;
+        let tokens = lengths.iter().sum();
+        Ok(finish.apply(Embeddings::new(vectors, self.info.dimensions, tokens)))
+    }
+
+    /// Tokenises texts, runs them and gives what is read out for them, with the tokens of each.
+    async fn encode_texts(
+        &self,
+        mut texts: Vec<String>,
+        readout: Readout,
+        options: EmbedOptions,
+    ) -> Result<(Vectors, Vec<usize>), EncodeError> {
         if let Some(prompt) = self.model().folder.default_prompt().filter(|_| !options.prompted) {
             texts.iter_mut().for_each(|text| text.insert_str(0, prompt));
         }
@@ -206,35 +223,37 @@ impl Encoder {
             }
         };
         let (sentences, tokenizing) = self.tokenize(texts, options).await?;
-        let tokens = sentences.iter().map(Vec::len).sum();
+        let lengths: Vec<usize> = sentences.iter().map(Vec::len).collect();
         if let Some(admission) = &mut admission {
-            let allowed = self.tokens_per_request;
+            let (tokens, allowed) = (lengths.iter().sum(), self.most_tokens(readout));
             if tokens > allowed {
                 return Err(EncodeError::TooManyTokens { tokens, allowed });
             }
             admission.correct_to(tokens)?;
         }
-        let vectors = self.run(sentences, options).await?;
+        let mut vectors = self.run(sentences, readout, options).await?;
         drop(admission);
-        let mut embeddings = Embeddings::new(vectors, self.info.dimensions, tokens);
-        embeddings.spent.tokenizing = tokenizing;
-        Ok(finish.apply(embeddings))
+        vectors.spent.tokenizing = tokenizing;
+        Ok((vectors, lengths))
     }
 
-    /// Queues tokenised sentences and waits for their vectors, row-major.
+    /// Queues tokenised sentences and waits for what is read out for them, row-major.
     async fn run(
         &self,
         sentences: Vec<Vec<u32>>,
+        readout: Readout,
         options: EmbedOptions,
     ) -> Result<Vectors, EncodeError> {
+        let width = self.width(readout)?;
         let terms = Terms {
             model: self.index,
             class: options.class,
             layout: self.info.batching,
+            readout,
             deadline: options.deadline,
         };
         meter::count(sentences.iter().map(Vec::len).sum());
-        let (request, answer) = Request::new(terms, sentences, self.info.dimensions);
+        let (request, answer) = Request::new(terms, sentences, width);
         self.batcher.submit(request)?;
         answer.await.map_err(|_| EncodeError::Stopped)?
     }

@@ -10,6 +10,7 @@ pub mod cost;
 pub mod deadline;
 pub mod dialect;
 pub mod embed;
+pub mod embed_all;
 pub mod error;
 pub mod examples;
 pub mod format;
@@ -123,6 +124,7 @@ pub fn router(state: AppState) -> Router {
     let cors = option_layer(cors::layer(&state.config.server.cors_origins));
     Router::new()
         .route("/embed", post(embed::embed))
+        .route("/embed_all", post(embed_all::embed_all))
         .route("/", post(pipeline::run))
         .route("/similarity", post(similarity::similarity))
         .route("/predict", post(predict::predict))

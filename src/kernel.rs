@@ -14,7 +14,7 @@
 //! |---|---|
 //! | `fused` | the public face: what is checked before anything runs |
 //! | `instructions` | which matrix instructions this CPU has |
-//! | `encoder` | the way from token ids to sentence vectors |
+//! | `encoder` | the way from token ids to vectors of sentences or tokens |
 //! | `linear`, `attention`, `layer_norm`, `softmax`, `gelu` | its parts |
 //! | `product` | the one matrix product that all others are made of |
 //! | `amx`, `avx512` | that product on two kinds of hardware |

@@ -38,8 +38,9 @@
 //!
 //! JSON → a validated request → admitted by tokens or refused at once → tokenised, long texts
 //! off the async runtime → queued by class → cut into micro-batches by tokens and time → run by a worker thread that
-//! owns its sessions, which share the weights → pooled, normalised → for `/classify`, each task's live
-//! head → JSON. A request whose caller went away, or whose deadline has passed, goes no further.
+//! owns its sessions, which share the weights → pooled, normalised (neither for `/embed_all`) → for
+//! `/classify`, each task's live head → JSON. A request whose caller went away, or whose deadline has
+//! passed, goes no further.
 //!
 //! # Training
 //!

@@ -1,8 +1,8 @@
 //! ONNX: reading weights and graphs, writing graphs.
 //!
 //! [`export_bert`] turns the `config.json` and `model.safetensors` of a BERT into a graph that
-//! ends in one embedding per sentence; [`inspect`](inspect()) tells what any ONNX file wants and
-//! gives. Neither needs ONNX Runtime, nor Python.
+//! ends in one embedding per sentence, beside the states of its tokens; [`inspect`](inspect()) tells
+//! what any ONNX file wants and gives. Neither needs ONNX Runtime, nor Python.
 //!
 //! | file | what |
 //! |---|---|

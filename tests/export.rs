@@ -10,6 +10,7 @@ use polyhead::config::Provider;
 use polyhead::encoder::batch::RaggedBatch;
 use polyhead::encoder::folder::{ModelFolder, Overrides, Pooling, Weights};
 use polyhead::encoder::pooling;
+use polyhead::encoder::readout::Readout;
 use polyhead::encoder::session::{
     Output, OutputKind, Runtime, Session, SessionOptions, SharedGraph,
 };
@@ -29,6 +30,7 @@ fn an_exported_graph_computes_what_pytorch_computes() {
         let (folder, expected) = fixture(name);
         let mut model = exported(&folder);
         assert_eq!(model.session.output(), "sentence_embedding");
+        assert_eq!(model.session.token_output(), Some("token_embeddings"));
         for (text, (ids, embedding)) in expected.sentences() {
             let found = model.embed(&[ids]).remove(0);
             assert_close(&found, embedding, TOLERANCE, &format!("{name}, {text:?}"));
@@ -43,6 +45,7 @@ fn a_stock_export_is_pooled_to_what_pytorch_computes() {
         let mut model = stock(&folder);
         // `pooler_output`, which one of them has too, is no sentence embedding.
         assert_eq!(model.session.output(), "last_hidden_state");
+        assert_eq!(model.session.token_output(), Some("last_hidden_state"));
         assert!(!model.session.wants_token_type_ids());
         for (text, (ids, embedding)) in expected.sentences() {
             let found = model.embed(&[ids]).remove(0);
@@ -200,17 +203,16 @@ impl Model {
     fn embed(&mut self, sentences: &[&[u32]]) -> Vec<Vec<f32>> {
         let mut batch = RaggedBatch::new();
         sentences.iter().for_each(|ids| batch.push(ids));
-        let read = |row: usize, tokens: usize, output: &Output<'_>| {
-            let mut vector = output.vector(row, tokens, Some(self.pooling)).into_owned();
-            if self.normalize && output.kind == OutputKind::TokenStates {
+        let read = |row: usize, output: &Output<'_>| {
+            let mut vector = output.vectors(row, Some(self.pooling)).into_owned();
+            if self.normalize && output.kind() == OutputKind::TokenStates {
                 pooling::normalize(&mut vector);
             }
             vector
         };
-        let rows = sentences.iter().enumerate();
-        self.session
-            .run(&batch, |output| rows.map(|(row, ids)| read(row, ids.len(), &output)).collect())
-            .unwrap()
+        let rows = 0..sentences.len();
+        let read = |output: Output<'_>| rows.map(|row| read(row, &output)).collect();
+        self.session.run(&batch, Readout::Sentence, read).unwrap()
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A request's sentences are cut into micro-batches. After each one the request goes to the back of
 //! its class, so that large requests take turns. A class is only served while no better one waits,
-//! but is not passed over for ever. Sentences of other requests fill a micro-batch up where their
-//! lengths fit.
+//! but is not passed over for ever. Sentences of other requests fill a micro-batch up where these want
+//! the same of the same model and their lengths fit.
 //!
 //! **How large a micro-batch is.** Small enough that what waits and what runs is shared evenly by all
 //! workers, and that a request which comes meanwhile need not wait long for a worker; large enough
@@ -264,7 +264,7 @@ impl WaitingClass {
 
     fn take(&mut self, budget: usize) -> Option<MicroBatch> {
         let mut first = self.requests.pop_front()?;
-        let mut batch = MicroBatch::new(first.terms.model, first.terms.layout, budget);
+        let mut batch = MicroBatch::new(&first.terms, budget);
         batch.take_from(&mut first);
         if first.is_empty() {
             self.fill_up(&mut batch);
@@ -274,13 +274,13 @@ impl WaitingClass {
         Some(batch)
     }
 
-    /// Fills `batch` up from other requests for the same model.
+    /// Fills `batch` up from other requests that want the same.
     fn fill_up(&mut self, batch: &mut MicroBatch) {
         for request in self.requests.iter_mut().take(FILL_CANDIDATES) {
             if batch.is_full() {
                 break;
             }
-            if request.terms.model == batch.model && !request.is_abandoned() {
+            if batch.suits(&request.terms) && !request.is_abandoned() {
                 batch.take_from(request);
             }
         }

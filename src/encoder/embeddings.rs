@@ -58,8 +58,7 @@ pub struct Spent {
 
 impl Embeddings {
     pub(super) fn new(vectors: Vectors, width: usize, tokens: usize) -> Embeddings {
-        let Vectors { values, queued, running } = vectors;
-        let spent = Spent { tokenizing: Duration::ZERO, queued, running };
+        let Vectors { values, spent } = vectors;
         Embeddings { values, width, tokens, spent }
     }
 

@@ -35,6 +35,10 @@ pub enum EncodeError {
     Dimensions { width: usize },
     #[error("the model's graph normalises by itself: its raw vectors are not to be had")]
     NormalizedInGraph,
+    #[error(
+        "the model's graph pools by itself: its output {output} has one vector a text; for those of tokens it would need an output last_hidden_state or token_embeddings (batch × tokens × width)"
+    )]
+    NoTokenStates { output: String },
     #[error("not answered within {allowed:?}")]
     DeadlineExceeded { allowed: Duration },
     #[error("the model failed")]

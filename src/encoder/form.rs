@@ -6,6 +6,7 @@ use crate::config::Provider;
 use crate::encoder::LoadError;
 use crate::encoder::batch::{BatchLayout, RaggedBatch};
 use crate::encoder::model::Model;
+use crate::encoder::readout::Readout;
 use crate::encoder::session::{Device, Runtime, Session, SessionError, SharedGraph};
 use crate::encoder::tokenizer::Truncation;
 use crate::kernel::FusedEncoder;
@@ -151,8 +152,8 @@ fn lowest_cosine(
         let mut batch = RaggedBatch::new();
         batch.push(&tokens.ids);
         let vector = |session: &mut Session| {
-            session.run(&batch, |output| {
-                output.vector(0, tokens.ids.len(), model.folder.pooling).into_owned()
+            session.run(&batch, Readout::Sentence, |output| {
+                output.vectors(0, model.folder.pooling).into_owned()
             })
         };
         let cosine = cosine(&vector(session)?, &vector(reference)?);

@@ -38,6 +38,9 @@ pub struct ModelInfo {
     /// What the graph's output holds.
     pub output: OutputKind,
     pub output_name: String,
+    /// Where the states of single tokens are had from; `None` where the graph pools them and gives no
+    /// others.
+    pub token_states: Option<TokenOutput>,
     pub token_type_ids: bool,
     pub batching: BatchLayout,
     /// The matrix instructions of the fused encoder, where it runs.
@@ -80,6 +83,7 @@ impl ModelInfo {
             provider: probe.device,
             output: probe.kind,
             output_name: probe.output,
+            token_states: probe.token_states,
             token_type_ids: probe.token_type_ids,
             batching: running.batching,
             fused: running.fused,
@@ -88,6 +92,14 @@ impl ModelInfo {
             normalized_in_graph: probe.normalized_in_graph,
         })
     }
+}
+
+/// The output of a graph that holds the states of tokens.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenOutput {
+    pub output_name: String,
+    /// Elements of a state.
+    pub dimensions: usize,
 }
 
 /// What is known of the form that a model runs in, once the form itself is with the workers.

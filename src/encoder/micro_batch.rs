@@ -1,14 +1,16 @@
 //! Sentences of one model that run together.
 
 use crate::encoder::batch::BatchLayout;
-use crate::encoder::request::{Item, Request};
+use crate::encoder::readout::Readout;
+use crate::encoder::request::{Item, Request, Terms};
 
 /// At most this share of a micro-batch's tokens may be padding.
 const PADDING_SHARE: f64 = 1.0 / 16.0;
 
-/// Sentences of one model that run together; never empty once it is handed out.
+/// Sentences that run together for the same readout of one model; never empty once it is handed out.
 pub(crate) struct MicroBatch {
     pub model: usize,
+    pub readout: Readout,
     pub items: Vec<Item>,
     layout: BatchLayout,
     /// The most tokens, padding included; one longer sentence makes a batch of its own.
@@ -19,8 +21,15 @@ pub(crate) struct MicroBatch {
 }
 
 impl MicroBatch {
-    pub fn new(model: usize, layout: BatchLayout, budget: usize) -> MicroBatch {
-        MicroBatch { model, items: Vec::new(), layout, budget, longest: 0, tokens: 0 }
+    /// An empty one for requests on such terms.
+    pub fn new(terms: &Terms, budget: usize) -> MicroBatch {
+        let &Terms { model, readout, layout, .. } = terms;
+        MicroBatch { model, readout, items: Vec::new(), layout, budget, longest: 0, tokens: 0 }
+    }
+
+    /// Whether requests on such terms want the same of the same model.
+    pub fn suits(&self, terms: &Terms) -> bool {
+        (terms.model, terms.readout) == (self.model, self.readout)
     }
 
     /// Tokens without padding.
@@ -45,7 +54,7 @@ impl MicroBatch {
         }
     }
 
-    /// Takes over as many sentences of a request for the same model as fit in.
+    /// Takes over as many sentences of a request that it suits as fit in.
     pub fn take_from(&mut self, request: &mut Request) {
         while let Some(item) = request.take_if(|ids| self.takes(ids.len())) {
             self.longest = self.longest.max(item.ids.len());

@@ -1,12 +1,14 @@
 //! One tokenised request on its way through the queue, and where its vectors come together.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use crate::encoder::batch::BatchLayout;
-use crate::encoder::{Deadline, EncodeError};
+use crate::encoder::readout::Readout;
+use crate::encoder::{Deadline, EncodeError, Spent};
 
 /// Whose turn comes first; a lower class uses what the higher ones leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,7 @@ pub(crate) struct Terms {
     pub model: usize,
     pub class: Class,
     pub layout: BatchLayout,
+    pub readout: Readout,
     /// `None` waits for as long as it takes.
     pub deadline: Option<Deadline>,
 }
@@ -33,12 +36,9 @@ pub(crate) struct Terms {
 /// The vectors of a request, and where its time went.
 #[derive(Debug)]
 pub(crate) struct Vectors {
-    /// Row-major: sentences × width.
+    /// Row-major: sentences × width, or tokens of all sentences × width.
     pub values: Vec<f32>,
-    /// How long its sentences waited for a worker, on average.
-    pub queued: Duration,
-    /// How long the model ran on them, on average.
-    pub running: Duration,
+    pub spent: Spent,
 }
 
 /// A tokenised request.
@@ -54,28 +54,32 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A request for one vector of `width` elements a sentence, and where the vectors arrive, rows
-    /// in the order of `sentences`.
+    /// A request for vectors of `width` elements, and where they arrive, in the order of `sentences`.
     pub fn new(
         terms: Terms,
         sentences: Vec<Vec<u32>>,
         width: usize,
     ) -> (Request, oneshot::Receiver<Result<Vectors, EncodeError>>) {
+        let (mut tokens, mut end) = (0, 0);
+        let place = |ids: Vec<u32>| {
+            tokens += ids.len();
+            let start = end;
+            end += terms.readout.vectors(1, ids.len()) * width;
+            Sentence { ids, place: start..end }
+        };
+        let mut sentences: Vec<Sentence> = sentences.into_iter().map(place).collect();
+        sentences.sort_by_key(|sentence| sentence.ids.len());
         let (sender, receiver) = oneshot::channel();
         let reply = Reply {
-            width,
+            sentences: sentences.len(),
             state: Mutex::new(ReplyState {
-                values: vec![0.0; sentences.len() * width],
+                values: vec![0.0; end],
                 missing: sentences.len(),
                 queued: Duration::ZERO,
                 running: Duration::ZERO,
                 sender: Some(sender),
             }),
         };
-        let mut sentences: Vec<Sentence> =
-            sentences.into_iter().enumerate().map(|(row, ids)| Sentence { ids, row }).collect();
-        sentences.sort_by_key(|sentence| sentence.ids.len());
-        let tokens = sentences.iter().map(|sentence| sentence.ids.len()).sum();
         let queued_at = Instant::now();
         let request = Request { terms, sentences, tokens, queued_at, reply: Arc::new(reply) };
         (request, receiver)
@@ -101,21 +105,21 @@ impl Request {
 
     /// Takes the longest sentence that is left, if its ids are accepted.
     pub fn take_if(&mut self, accept: impl FnOnce(&[u32]) -> bool) -> Option<Item> {
-        let Sentence { ids, row } = self.sentences.pop_if(|sentence| accept(&sentence.ids))?;
+        let Sentence { ids, place } = self.sentences.pop_if(|sentence| accept(&sentence.ids))?;
         self.tokens -= ids.len();
-        Some(Item { ids, row, queued_at: self.queued_at, reply: Arc::clone(&self.reply) })
+        Some(Item { ids, place, queued_at: self.queued_at, reply: Arc::clone(&self.reply) })
     }
 }
 
-/// A tokenised sentence and its place in its request.
+/// A tokenised sentence and the place of its vectors in the reply.
 struct Sentence {
     ids: Vec<u32>,
-    row: usize,
+    place: Range<usize>,
 }
 
-/// Where the rows of one request come together.
+/// Where the vectors of one request come together.
 struct Reply {
-    width: usize,
+    sentences: usize,
     state: Mutex<ReplyState>,
 }
 
@@ -146,17 +150,16 @@ impl Reply {
 /// One sentence of a micro-batch.
 pub(crate) struct Item {
     pub ids: Vec<u32>,
-    row: usize,
+    place: Range<usize>,
     pub queued_at: Instant,
     reply: Arc<Reply>,
 }
 
 impl Item {
-    /// Delivers the sentence's vector, on which the model has been at work since `started`.
-    pub fn deliver(&self, vector: &[f32], started: Instant) {
+    /// Delivers the sentence's vectors, on which the model has been at work since `started`.
+    pub fn deliver(&self, vectors: &[f32], started: Instant) {
         let mut state = self.reply.state();
-        let width = self.reply.width;
-        state.values[self.row * width..][..width].copy_from_slice(vector);
+        state.values[self.place.clone()].copy_from_slice(vectors);
         state.queued += started.duration_since(self.queued_at);
         state.running += started.elapsed();
         state.missing -= 1;
@@ -164,10 +167,11 @@ impl Item {
             && let Some(sender) = state.sender.take()
         {
             let values = std::mem::take(&mut state.values);
-            let sentences = u32::try_from(values.len() / width).unwrap_or(u32::MAX).max(1);
+            let sentences = u32::try_from(self.reply.sentences).unwrap_or(u32::MAX);
             let (queued, running) = (state.queued / sentences, state.running / sentences);
+            let spent = Spent { tokenizing: Duration::ZERO, queued, running };
             // The caller may have gone away meanwhile: then nobody wants the answer.
-            let _ = sender.send(Ok(Vectors { values, queued, running }));
+            let _ = sender.send(Ok(Vectors { values, spent }));
         }
     }
 

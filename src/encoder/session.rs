@@ -2,9 +2,9 @@
 //! crate.
 
 mod feed;
+mod outputs;
 mod weights;
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,28 +12,23 @@ use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider};
 use ort::memory::DeviceType;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions};
-use ort::value::{Outlet, ValueType};
 use serde::Serialize;
 
 use crate::config::Provider;
 use crate::encoder::batch::{PaddedBatch, RaggedBatch};
-use crate::encoder::folder::Pooling;
-use crate::encoder::pooling;
+use crate::encoder::readout::Readout;
 use crate::encoder::session::feed::Feed;
+use crate::encoder::session::outputs::Selected;
 use crate::kernel::FusedEncoder;
 use crate::onnx::OnnxError;
 
+pub(crate) use outputs::OUTPUTS;
+pub use outputs::{Output, OutputKind};
 pub use weights::SharedGraph;
 
 /// The variable that keeps ONNX Runtime from contacting its maker. It has to be set before the
 /// library is loaded; switching telemetry off through the API alone changes nothing.
 pub const DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
-
-/// The outputs that hold sentence embeddings or token states, by the names that exporters give them,
-/// the first one found is read.
-pub(crate) const OUTPUTS: [&str; 3] =
-    ["sentence_embedding", "last_hidden_state", "token_embeddings"];
 
 /// The execution provider that really runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,16 +46,6 @@ impl Device {
             Device::Cuda => "cuda",
         }
     }
-}
-
-/// What a graph's output holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputKind {
-    /// One state per token: batch × tokens × width. Pooling is ours.
-    TokenStates,
-    /// One vector per sentence: batch × width.
-    Pooled,
 }
 
 /// Why the library or a graph could not be used.
@@ -94,6 +79,8 @@ pub enum SessionError {
         "the graph has no usable output (found: {0}); expected sentence_embedding (batch × width) or last_hidden_state (batch × tokens × width)"
     )]
     NoOutput(String),
+    #[error("the graph has no output with the states of tokens")]
+    NoTokenStates,
     #[error(transparent)]
     Graph(#[from] OnnxError),
     #[error("ONNX Runtime refused: {0}")]
@@ -166,46 +153,13 @@ pub struct SessionOptions {
     pub pad_token_id: u32,
 }
 
-/// What a graph made of the sentences of a batch.
-pub struct Output<'a> {
-    pub kind: OutputKind,
-    pub width: usize,
-    sentences: usize,
-    /// Row-major: sentences × width, or sentences × tokens × width.
-    values: &'a [f32],
-}
-
-impl<'a> Output<'a> {
-    /// The vector of a sentence of so many `tokens`, pooled here where the graph has not done so.
-    pub fn vector(
-        &self,
-        sentence: usize,
-        tokens: usize,
-        pooling: Option<Pooling>,
-    ) -> Cow<'a, [f32]> {
-        let size = self.values.len() / self.sentences;
-        let values = &self.values[sentence * size..][..size];
-        match self.kind {
-            OutputKind::Pooled => values.into(),
-            OutputKind::TokenStates => {
-                let mut vector = vec![0.0; self.width];
-                // Without a pooling the model is refused right after its first forward pass.
-                pooling::pool(pooling.unwrap_or(Pooling::Mean), values, tokens, &mut vector);
-                vector.into()
-            }
-        }
-    }
-}
-
 /// A graph opened for one thread.
 pub struct Session {
     inner: ort::session::Session,
-    run_options: RunOptions<HasSelectedOutputs>,
-    output: String,
+    embedding: Selected,
+    token_states: Option<Selected>,
     device: Device,
     feed: Feed,
-    /// Of the first output: callers count on that of the others.
-    width: Option<usize>,
 }
 
 impl Session {
@@ -255,19 +209,26 @@ impl Session {
         device: Device,
         feed: Feed,
     ) -> Result<Session, SessionError> {
-        let output = choose_output(&inner)?;
-        let selected = OutputSelector::no_default().with(&output);
-        let run_options = RunOptions::new()?.with_outputs(selected);
-        Ok(Session { inner, run_options, output, device, feed, width: None })
+        let embedding = Selected::find(&inner, Readout::Sentence)?.ok_or_else(|| {
+            let names: Vec<&str> = inner.outputs().iter().map(|output| output.name()).collect();
+            SessionError::NoOutput(names.join(", "))
+        })?;
+        let token_states = Selected::find(&inner, Readout::Tokens)?;
+        Ok(Session { inner, embedding, token_states, device, feed })
     }
 
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// The name of the output that is read.
+    /// The name of the output that embeddings are read from.
     pub fn output(&self) -> &str {
-        &self.output
+        &self.embedding.name
+    }
+
+    /// The name of the output that may hold the states of tokens, if there is one.
+    pub fn token_output(&self) -> Option<&str> {
+        self.token_states.as_ref().map(|selected| selected.name.as_str())
     }
 
     pub fn wants_token_type_ids(&self) -> bool {
@@ -278,29 +239,22 @@ impl Session {
     pub fn run<T>(
         &mut self,
         batch: &RaggedBatch,
+        readout: Readout,
         read: impl FnOnce(Output<'_>) -> T,
     ) -> Result<T, SessionError> {
-        let inputs = self.feed.inputs(batch)?;
-        let outputs = self.inner.run_with_options(inputs, &self.run_options)?;
-        let (shape, values) = outputs[self.output.as_str()].try_extract_tensor::<f32>()?;
-        let (sentences, tokens) = (batch.len(), batch.longest());
-        let (kind, width) = match **shape {
-            [rows, width] if rows == sentences as i64 && width > 0 => (OutputKind::Pooled, width),
-            [rows, states, width]
-                if rows == sentences as i64 && states == tokens as i64 && width > 0 =>
-            {
-                (OutputKind::TokenStates, width)
-            }
-            _ => {
-                return Err(SessionError::OutputShape { found: shape.to_vec(), sentences, tokens });
-            }
+        let selected = match readout {
+            Readout::Sentence => &mut self.embedding,
+            Readout::Tokens => self.token_states.as_mut().ok_or(SessionError::NoTokenStates)?,
         };
-        let width = width as usize;
-        let before = *self.width.get_or_insert(width);
-        if before != width {
-            return Err(SessionError::Width { before, now: width });
+        let inputs = self.feed.inputs(batch, readout)?;
+        let outputs = self.inner.run_with_options(inputs, &selected.run_options)?;
+        let (shape, values) = outputs[selected.name.as_str()].try_extract_tensor::<f32>()?;
+        let output = Output::new(readout, batch, shape, values)?;
+        let before = *selected.width.get_or_insert(output.width);
+        if before != output.width {
+            return Err(SessionError::Width { before, now: output.width });
         }
-        Ok(read(Output { kind, width, sentences, values }))
+        Ok(read(output))
     }
 }
 
@@ -363,28 +317,4 @@ fn check_inputs(session: &ort::session::Session) -> Result<bool, SessionError> {
         Some(unknown) => Err(SessionError::UnknownInput((*unknown).to_owned())),
         None => Ok(names.contains(&"token_type_ids")),
     }
-}
-
-/// The output with sentence vectors if it is named so, else the one with token states, else the
-/// only one there is. `pooler_output` is never taken: it is the pre-training head's, not a sentence
-/// embedding.
-fn choose_output(session: &ort::session::Session) -> Result<String, SessionError> {
-    let outputs = session.outputs();
-    let named = |name: &str| outputs.iter().find(|output| output.name() == name);
-    let rank = |output: &Outlet| match output.dtype() {
-        ValueType::Tensor { shape, .. } => shape.len(),
-        _ => 0,
-    };
-    OUTPUTS
-        .into_iter()
-        .find_map(named)
-        .or_else(|| outputs.iter().find(|output| rank(output) == 3))
-        .or_else(|| {
-            outputs.first().filter(|only| outputs.len() == 1 && only.name() != "pooler_output")
-        })
-        .map(|output| output.name().to_owned())
-        .ok_or_else(|| {
-            let names: Vec<&str> = outputs.iter().map(|output| output.name()).collect();
-            SessionError::NoOutput(names.join(", "))
-        })
 }

@@ -1,5 +1,6 @@
 //! Token ids in, embeddings out: for callers that tokenise by themselves.
 
+use crate::encoder::readout::Readout;
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Class, EmbedOptions, Embeddings, EncodeError, Encoder};
 
@@ -34,7 +35,7 @@ impl Encoder {
             Class::Training => None,
             Class::Interactive | Class::Bulk => Some(self.batcher.admit(class, tokens)?),
         };
-        let vectors = self.run(sentences, options).await?;
+        let vectors = self.run(sentences, Readout::Sentence, options).await?;
         drop(admission);
         Ok(finish.apply(Embeddings::new(vectors, self.info.dimensions, tokens)))
     }

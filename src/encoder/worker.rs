@@ -11,8 +11,10 @@ use tokio::sync::mpsc;
 use crate::encoder::batch::RaggedBatch;
 use crate::encoder::batcher::Batcher;
 use crate::encoder::form::Form;
+use crate::encoder::info::TokenOutput;
 use crate::encoder::micro_batch::MicroBatch;
 use crate::encoder::model::Model;
+use crate::encoder::readout::Readout;
 use crate::encoder::session::{Device, OutputKind, Runtime, Session, SessionError};
 use crate::encoder::tokenizer::{self, Truncation};
 use crate::encoder::{EncodeError, LoadError, pooling};
@@ -27,6 +29,7 @@ pub(crate) struct Probe {
     pub width: usize,
     pub kind: OutputKind,
     pub output: String,
+    pub token_states: Option<TokenOutput>,
     pub token_type_ids: bool,
     /// Whether the graph's own output already has length 1.
     pub normalized_in_graph: bool,
@@ -138,11 +141,11 @@ impl Worker {
         self.batch.clear();
         batch.items.iter().for_each(|item| self.batch.push(&item.ids));
         let pooling = model.folder.pooling;
-        let delivered = self.sessions[batch.model].run(&self.batch, |output| {
-            for (row, item) in batch.items.iter().enumerate() {
-                let vector = output.vector(row, item.ids.len(), pooling);
-                match vector.iter().all(|value| value.is_finite()) {
-                    true => item.deliver(&vector, started),
+        let delivered = self.sessions[batch.model].run(&self.batch, batch.readout, |output| {
+            for (sentence, item) in batch.items.iter().enumerate() {
+                let vectors = output.vectors(sentence, pooling);
+                match vectors.iter().all(|value| value.is_finite()) {
+                    true => item.deliver(&vectors, started),
                     false => item.fail(EncodeError::NotFinite),
                 }
             }
@@ -173,7 +176,7 @@ fn reach_limits(session: &mut Session, model: &Model) -> Result<(), LoadError> {
     for ids in [vec![padding], vec![highest; tokens]] {
         let mut batch = RaggedBatch::new();
         batch.push(&ids);
-        session.run(&batch, |_| ()).map_err(|source| LoadError::Limits {
+        session.run(&batch, Readout::Sentence, |_| ()).map_err(|source| LoadError::Limits {
             model: model.name.clone(),
             file: model.folder.weights.path().to_owned(),
             tokens: ids.len(),
@@ -195,15 +198,9 @@ fn probe(session: &mut Session, model: &Model) -> Result<Probe, LoadError> {
     }
     let failed = |source| model.failed(source);
     let (width, kind, lengths) = session
-        .run(&batch, |output| {
-            let lengths: Vec<f32> = batch
-                .sentences()
-                .enumerate()
-                .map(|(row, ids)| {
-                    pooling::norm(&output.vector(row, ids.len(), model.folder.pooling))
-                })
-                .collect();
-            (output.width, output.kind, lengths)
+        .run(&batch, Readout::Sentence, |output| {
+            let norm = |row| pooling::norm(&output.vectors(row, model.folder.pooling));
+            (output.width, output.kind(), (0..batch.len()).map(norm).collect::<Vec<f32>>())
         })
         .map_err(failed)?;
     if lengths.iter().any(|&length| length == 0.0 || !length.is_finite()) {
@@ -214,8 +211,22 @@ fn probe(session: &mut Session, model: &Model) -> Result<Probe, LoadError> {
         width,
         kind,
         output: session.output().to_owned(),
+        token_states: probe_tokens(session, &batch, model),
         token_type_ids: session.wants_token_type_ids(),
         normalized_in_graph: kind == OutputKind::Pooled && unit,
         device: session.device(),
     })
+}
+
+/// The output with the states of tokens, if there is one that can be read.
+fn probe_tokens(session: &mut Session, batch: &RaggedBatch, model: &Model) -> Option<TokenOutput> {
+    let output_name = session.token_output()?.to_owned();
+    match session.run(batch, Readout::Tokens, |output| output.width) {
+        Ok(dimensions) => Some(TokenOutput { output_name, dimensions }),
+        Err(cause) => {
+            // No reason to do without the model's embeddings.
+            tracing::warn!(model = model.name, output_name, %cause, "no states of tokens");
+            None
+        }
+    }
 }

@@ -150,7 +150,7 @@ pub async fn embed(
         problem if problem.is_at("dimensions") => problem.at("output_dimension"),
         problem => renamed(problem),
     })?;
-    let cost = meter.read(encoder.info(), &embeddings);
+    let cost = meter.read(encoder.info(), embeddings.tokens, embeddings.spent);
     let values = embeddings.values.len() * request.embedding_types.len();
     let EmbedRequest { texts, embedding_types, .. } = request;
     let write = move || to_json(&embeddings, &texts, embedding_types);

@@ -7,7 +7,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponseParts, ResponseParts};
 
 use crate::encoder::session::Device;
-use crate::encoder::{Embeddings, ModelInfo, Spent};
+use crate::encoder::{ModelInfo, Spent};
 
 /// Measures from its start to the answer.
 pub struct Meter {
@@ -30,14 +30,14 @@ impl Meter {
         Meter { started, characters: texts.iter().map(|text| text.chars().count()).sum() }
     }
 
-    /// What the texts have cost by now.
-    pub fn read(self, model: &ModelInfo, embeddings: &Embeddings) -> Cost {
+    /// What the texts, of so many tokens, have cost by now.
+    pub fn read(self, model: &ModelInfo, tokens: usize, spent: Spent) -> Cost {
         Cost {
             device: model.provider,
             characters: self.characters,
-            tokens: embeddings.tokens,
+            tokens,
             total: self.started.elapsed(),
-            spent: embeddings.spent,
+            spent,
         }
     }
 }

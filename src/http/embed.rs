@@ -75,10 +75,12 @@ pub async fn answer(
         ..EmbedOptions::new(class, deadline)
     };
     let embeddings = encoder.embed(texts, options).await?;
-    let cost = meter.read(encoder.info(), &embeddings);
+    let cost = meter.read(encoder.info(), embeddings.tokens, embeddings.spent);
     let answer = match Format::accepted(headers) {
         Format::Json => {
-            vectors::respond(embeddings.values.len(), move || to_json(&embeddings)).await?
+            let values = embeddings.values.len();
+            let write = move || vectors::list(values, &embeddings.rows().collect::<Vec<&[f32]>>());
+            vectors::respond(values, write).await?
         }
         binary => in_binary(binary, &embeddings),
     };
@@ -92,14 +94,6 @@ pub fn truncation(truncate: Option<bool>, direction: Option<Direction>) -> Trunc
         (_, Some(Direction::Left)) => Truncation::Left,
         _ => Truncation::Right,
     }
-}
-
-fn to_json(embeddings: &Embeddings) -> serde_json::Result<Vec<u8>> {
-    /// Bytes of most numbers between -1 and 1, and of the comma after them.
-    const BYTES: usize = 13;
-    let mut text = Vec::with_capacity(embeddings.values.len() * BYTES);
-    serde_json::to_writer(&mut text, &embeddings.rows().collect::<Vec<&[f32]>>())?;
-    Ok(text)
 }
 
 /// The rows one after another as little-endian f32.

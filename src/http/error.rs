@@ -295,6 +295,9 @@ impl From<EncodeError> for Problem {
             EncodeError::NormalizedInGraph => {
                 Problem::invalid("normalized_in_graph", detail).at("normalize")
             }
+            EncodeError::NoTokenStates { .. } => {
+                Problem::invalid("no_token_states", detail).at("model")
+            }
             EncodeError::DeadlineExceeded { allowed } => Problem::timed_out(allowed),
             EncodeError::Stopped => Problem::unavailable("draining", detail),
             EncodeError::Inference | EncodeError::NotFinite => Problem::internal(&detail),

@@ -136,7 +136,7 @@ pub async fn answer(
     };
     let embedded = encoder.embed(texts, options).await;
     let embeddings = embedded.map_err(|error| renamed(error.into()))?;
-    let cost = meter.read(encoder.info(), &embeddings);
+    let cost = meter.read(encoder.info(), embeddings.tokens, embeddings.spent);
     let live = classify::ready(state, &task)?;
     let answered_by: AnsweredBy = [&*live].into_iter().collect();
     let function = match request.raw_scores {

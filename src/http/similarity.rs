@@ -80,7 +80,7 @@ pub async fn answer(
     };
     let embedded = encoder.embed(texts, options).await;
     let embeddings = embedded.map_err(|error| renamed(error.into()))?;
-    let cost = meter.read(encoder.info(), &embeddings);
+    let cost = meter.read(encoder.info(), embeddings.tokens, embeddings.spent);
     let mut rows = embeddings.rows();
     let source = rows.next().unwrap_or_default();
     Ok((cost, Answer(rows.map(|row| dot(source, row)).collect())))

@@ -41,6 +41,15 @@ pub fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
+/// Vectors, of so many numbers in all, as JSON and nothing around them.
+pub fn list(values: usize, vectors: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    /// Bytes of most numbers between -1 and 1, and of the comma after them.
+    const BYTES: usize = 13;
+    let mut text = Vec::with_capacity(values * BYTES);
+    serde_json::to_writer(&mut text, vectors)?;
+    Ok(text)
+}
+
 /// Numbers that are written in place: some half a millisecond's work. More of them would hold up the
 /// async runtime, and with it the answers to others.
 const VALUES_IN_PLACE: usize = 1 << 14;

@@ -6,6 +6,7 @@ mod error;
 pub use error::{BatchError, Missing, Unfit};
 
 use crate::encoder::folder::Pooling;
+use crate::encoder::readout::Readout;
 use crate::onnx::bert::weights::BertWeights;
 
 /// Matrix instructions that the fused encoder knows: none here.
@@ -64,6 +65,7 @@ impl FusedEncoder {
         _scratch: &mut Scratch,
         _ids: &[u32],
         _ends: &[usize],
+        _readout: Readout,
         _vectors: &mut [f32],
     ) -> Result<(), BatchError> {
         match *self {}

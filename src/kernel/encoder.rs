@@ -1,4 +1,4 @@
-//! The encoder itself: packed weights, and the way from token ids to sentence vectors.
+//! The encoder itself: packed weights, and the way from token ids to vectors.
 
 use std::arch::x86_64::{__m512, _mm512_add_ps};
 use std::ops::Range;
@@ -12,6 +12,7 @@ use super::product::{BLOCK, MatrixUnit, ROWS};
 use super::states::States;
 use super::vector::{LANES, load, store, store_bf16};
 use crate::encoder::folder::Pooling;
+use crate::encoder::readout::Readout;
 use crate::onnx::bert::weights::{BertShape, BertWeights, LayerWeights, Norm};
 
 /// Tokens that go through the layers together: enough to spread the reading of the weights, few
@@ -77,30 +78,37 @@ impl Packed {
     /// Encodes sentences, group by group.
     ///
     /// `ids` holds all sentences' tokens, `ends` where each ends; both were checked. `vectors` gets
-    /// sentences × hidden.
+    /// sentences × hidden, or tokens × hidden, as `readout` has it.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     pub fn encode(
         &self,
         unit: &impl MatrixUnit,
         work: &mut Work,
         (ids, ends): (&[u32], &[usize]),
+        readout: Readout,
         vectors: &mut [f32],
     ) {
-        let mut vectors = vectors.chunks_exact_mut(self.shape.hidden);
-        let mut start = 0;
-        let mut rest = ends;
+        let hidden = self.shape.hidden;
+        let (mut start, mut rest, mut room) = (0, ends, vectors);
         while let Some(first) = rest.first() {
             let fits = |end: &&usize| **end - start <= GROUP_TOKENS.max(first - start);
             let sentences = rest.iter().take_while(fits).count();
             let (group, later) = rest.split_at(sentences);
             let end = group[sentences - 1];
             self.forward(unit, work, &ids[start..end], group.iter().map(|end| end - start));
-            let mut from = 0;
-            for (end, vector) in group.iter().zip(&mut vectors) {
-                work.pool(self.pooling, from..end - start, vector);
-                from = end - start;
+            let size = readout.vectors(sentences, end - start) * hidden;
+            let (vectors, others) = room.split_at_mut(size);
+            match readout {
+                Readout::Sentence => {
+                    let mut from = 0;
+                    for (end, vector) in group.iter().zip(vectors.chunks_exact_mut(hidden)) {
+                        work.pool(self.pooling, from..end - start, vector);
+                        from = end - start;
+                    }
+                }
+                Readout::Tokens => work.copy_states(hidden, vectors),
             }
-            (start, rest) = (end, later);
+            (start, rest, room) = (end, later, others);
         }
     }
 
@@ -203,6 +211,14 @@ impl Work {
             for (block, [low, high]) in pairs.iter().enumerate() {
                 store_bf16(self.states.line_mut(block, row), load(low), load(high));
             }
+        }
+    }
+
+    /// The states of the first rows, as many as there is room for: rows × hidden.
+    fn copy_states(&self, hidden: usize, into: &mut [f32]) {
+        let rows = self.residual.chunks_exact(self.stride);
+        for (into, row) in into.chunks_exact_mut(hidden).zip(rows) {
+            into.copy_from_slice(&row[..hidden]);
         }
     }
 

@@ -35,6 +35,6 @@ pub enum BatchError {
     End { sentence: usize, end: usize, tokens: usize },
     #[error("the sentences end at {end}, but there are {tokens} tokens")]
     Rest { end: usize, tokens: usize },
-    #[error("there is room for {found} values, not for the {needed} of the sentences")]
+    #[error("there is room for {found} values, not for the {needed} of the vectors")]
     Room { found: usize, needed: usize },
 }

@@ -6,6 +6,7 @@ use super::encoder::{Packed, Work};
 use super::error::{BatchError, Unfit};
 use super::instructions::{Instructions, Set};
 use crate::encoder::folder::Pooling;
+use crate::encoder::readout::Readout;
 use crate::onnx::bert::config::Activation;
 use crate::onnx::bert::weights::{BertShape, BertWeights, LayerWeights, Linear, Norm};
 
@@ -42,7 +43,7 @@ impl FusedEncoder {
         Ok(FusedEncoder { packed, instructions })
     }
 
-    /// Elements of an embedding.
+    /// Elements of an embedding, and of a token's state.
     pub fn width(&self) -> usize {
         self.packed.shape().hidden
     }
@@ -57,10 +58,10 @@ impl FusedEncoder {
         Scratch(Work::empty())
     }
 
-    /// Embeds sentences, without normalising.
+    /// Encodes sentences, without normalising.
     ///
     /// `ids` are the tokens of all sentences one after another, `ends` where each sentence ends in
-    /// them; `vectors` gets sentences × width, row-major.
+    /// them; `vectors` gets the [`Readout`], row-major: sentences × width, or tokens × width.
     ///
     /// # Errors
     /// An id beyond the vocabulary, a sentence without tokens or with more than the model takes,
@@ -70,25 +71,30 @@ impl FusedEncoder {
         scratch: &mut Scratch,
         ids: &[u32],
         ends: &[usize],
+        readout: Readout,
         vectors: &mut [f32],
     ) -> Result<(), BatchError> {
-        self.check(ids, ends, vectors.len())?;
+        self.check(ids, ends)?;
+        let needed = readout.vectors(ends.len(), ids.len()) * self.width();
+        if vectors.len() != needed {
+            return Err(BatchError::Room { found: vectors.len(), needed });
+        }
         let work = &mut scratch.0;
         match self.instructions.0 {
             Set::Amx(amx, _) => {
                 let tiles = amx.configure();
                 // SAFETY: `Set::Amx` holds the proof of the AVX-512 features too.
-                unsafe { self.packed.encode(&tiles, work, (ids, ends), vectors) }
+                unsafe { self.packed.encode(&tiles, work, (ids, ends), readout, vectors) }
             }
             // SAFETY: the unit is the proof of the features.
             Set::Avx512Bf16(unit) => unsafe {
-                self.packed.encode(&unit, work, (ids, ends), vectors);
+                self.packed.encode(&unit, work, (ids, ends), readout, vectors);
             },
         }
         Ok(())
     }
 
-    fn check(&self, ids: &[u32], ends: &[usize], room: usize) -> Result<(), BatchError> {
+    fn check(&self, ids: &[u32], ends: &[usize]) -> Result<(), BatchError> {
         let shape = self.packed.shape();
         let tokens = ids.len();
         let mut start = 0;
@@ -108,10 +114,6 @@ impl FusedEncoder {
         let vocabulary = shape.vocabulary;
         if let Some(position) = ids.iter().position(|&id| id as usize >= vocabulary) {
             return Err(BatchError::Token { position, id: ids[position], vocabulary });
-        }
-        let needed = ends.len() * shape.hidden;
-        if room != needed {
-            return Err(BatchError::Room { found: room, needed });
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The graph of a BERT, from token ids to one embedding per sentence.
+//! The graph of a BERT, from token ids to embeddings of sentences and states of tokens.
 //!
 //! Devlin et al., *BERT: Pre-training of Deep Bidirectional Transformers for Language
 //! Understanding* (<https://arxiv.org/abs/1810.04805>); every formula and constant is the one of
@@ -59,7 +59,8 @@ impl ExportPrecision {
 ///
 /// - Inputs, int64, batch × sequence: `input_ids`, `attention_mask` (1 for a token, 0 for padding)
 ///   and `token_type_ids`. A sequence may be as long as `max_position_embeddings`.
-/// - Output, f32, batch × `hidden_size`: `sentence_embedding`.
+/// - Outputs, f32: `sentence_embedding`, batch × `hidden_size`, and the states that it is pooled
+///   from, `token_embeddings`, batch × sequence × `hidden_size`, as sentence-transformers has them.
 ///
 /// # Errors
 /// See [`OnnxError`]: `config.json` asks for what there is no graph for, the weights are damaged
@@ -112,8 +113,9 @@ impl Exporter<'_> {
             embedding = self.normalize(&embedding);
         }
         let width = Dimension::Size(self.checkpoint.config.hidden_size as i64);
-        let dimensions = [Dimension::Name("batch".to_owned()), width];
-        self.graph.output("sentence_embedding", &embedding, &dimensions);
+        let [batch, sequence] = ["batch", "sequence"].map(|name| Dimension::Name(name.to_owned()));
+        self.graph.output("sentence_embedding", &embedding, &[batch.clone(), width.clone()]);
+        self.graph.output("token_embeddings", &states, &[batch, sequence, width]);
         Ok(self.graph)
     }
 

@@ -101,45 +101,47 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[Attribute],
     ) -> Value {
-        self.node("", operator, inputs, attributes)
+        let [output] = self.node("", operator, inputs, attributes);
+        output
     }
 
-    /// A node of another operator set than the standard one, in its version 1, with one output.
-    pub fn foreign_op(&mut self, domain: &str, operator: &str, inputs: &[&Value]) -> Value {
+    /// A node of another operator set than the standard one, in its version 1, with `N` outputs.
+    pub fn foreign_op<const N: usize>(
+        &mut self,
+        domain: &str,
+        operator: &str,
+        inputs: &[&Value],
+    ) -> [Value; N] {
         if self.foreign.iter().all(|known| known != domain) {
             self.foreign.push(domain.to_owned());
         }
         self.node(domain, operator, inputs, &[])
     }
 
-    fn node(
+    fn node<const N: usize>(
         &mut self,
         domain: &str,
         operator: &str,
         inputs: &[&Value],
         attributes: &[Attribute],
-    ) -> Value {
+    ) -> [Value; N] {
         let name = format!("{operator}_{}", self.graph.node.len());
+        let outputs: [String; N] = std::array::from_fn(|output| format!("{name}_{output}"));
         self.graph.node.push(NodeProto {
             domain: domain.to_owned(),
             input: inputs.iter().map(|value| value.0.clone()).collect(),
-            output: vec![name.clone()],
-            name: name.clone(),
+            output: outputs.to_vec(),
+            name,
             op_type: operator.to_owned(),
             attribute: attributes.iter().map(|attribute| attribute.to_proto()).collect(),
         });
-        Value(name)
+        outputs.map(Value)
     }
 
     /// Three equal parts along the last dimension.
     pub fn thirds(&mut self, value: &Value) -> [Value; 3] {
         let attributes = [Attribute::Int("axis", -1), Attribute::Int("num_outputs", 3)];
-        let Value(first) = self.op_with("Split", &[value], &attributes);
-        let [second, third] = ["second", "third"].map(|part| format!("{first}_{part}"));
-        if let Some(node) = self.graph.node.last_mut() {
-            node.output.extend([second.clone(), third.clone()]);
-        }
-        [first, second, third].map(Value)
+        self.node("", "Split", &[value], &attributes)
     }
 
     /// Declares a value that a node made to be an output, under a name of its own.

@@ -166,8 +166,12 @@ def tei_embeds(server):
     client = tei_client.HttpClient(server.url)
     assert client.health() and client.info().server_model_id == "minilm"
     equal(client.embed(TEXTS), server.embed(*TEXTS))
-    ids = client.tokenize(TEXTS[0])[0].get_ids()
-    assert client.decode(ids) == [TEXTS[0].lower()], client.decode(ids)
+    tokens = [it.get_ids() for it in client.tokenize(TEXTS)]
+    assert client.decode(tokens[0]) == [TEXTS[0].lower()], client.decode(tokens[0])
+    states = client.embed_all(TEXTS)
+    assert [len(it) for it in states] == [len(it) for it in tokens], states
+    means = np.asarray([np.mean(it, axis=0) for it in states])
+    close(means / np.linalg.norm(means, axis=1, keepdims=True), server.embed(*TEXTS))
 
 
 def tei_classifies(server):
@@ -238,7 +242,7 @@ CHECKS = [
     ("huggingface-hub", "feature_extraction at the server's address", hugging_face_embeds),
     ("huggingface-hub", "sentence_similarity at the server's address", hugging_face_compares),
     ("huggingface-hub", "text_classification at /heads/{task}/predict, top_k", hugging_face_classifies),
-    ("tei-client", "health, info, embed, tokenize, decode", tei_embeds),
+    ("tei-client", "health, info, embed, embed_all (its means are those of embed), tokenize, decode", tei_embeds),
     ("tei-client", "classify at /heads/{task}", tei_classifies),
     ("infinity-client", "health, models, embeddings", infinity_embeds),
     ("cohere", "ClientV2.embed: float and ubinary; NotFoundError", cohere_embeds),

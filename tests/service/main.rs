@@ -12,6 +12,7 @@ mod deadlines;
 mod durability;
 mod early_answers;
 mod embed;
+mod embed_all;
 mod fairness;
 mod head_versions;
 mod health;

@@ -266,6 +266,7 @@ async fn answers_tell_what_they_cost() {
             "7",
             "6",
         ),
+        ("/embed_all", json!({"inputs": ["fun", "the film was good"]}), "20", "9"),
         ("/v1/embeddings", json!({"input": "fun"}), "3", "3"),
         ("/v2/embed", json!({"texts": ["fun"]}), "3", "3"),
     ] {

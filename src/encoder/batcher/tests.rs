@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::encoder::batch::BatchLayout;
+use crate::encoder::readout::Readout;
 use crate::encoder::request::{Terms, Vectors};
 use crate::encoder::{Class, Deadline};
 
@@ -24,9 +25,13 @@ fn batcher(workers: usize, batch_tokens: usize, batch_time: Duration) -> Batcher
     batcher
 }
 
+fn terms(class: Class, layout: BatchLayout) -> Terms {
+    Terms { model: 0, class, layout, readout: Readout::Sentence, deadline: None }
+}
+
 fn request(class: Class, layout: BatchLayout, lengths: &[usize]) -> (Request, Receiver) {
     let sentences = lengths.iter().map(|&length| vec![7; length]).collect();
-    Request::new(Terms { model: 0, class, layout, deadline: None }, sentences, 1)
+    Request::new(terms(class, layout), sentences, 1)
 }
 
 fn submit(batcher: &Batcher, class: Class, layout: BatchLayout, lengths: &[usize]) -> Receiver {
@@ -92,6 +97,23 @@ fn ragged_sentences_of_several_requests_share_a_batch_whatever_their_lengths() {
         .map(|length| submit(&batcher, Class::Interactive, BatchLayout::Ragged, &[length]));
     assert_eq!(lengths(&take(&batcher).unwrap()), [16, 3, 40]);
     assert_eq!(lengths(&take(&batcher).unwrap()), [90]);
+}
+
+#[test]
+fn sentences_and_tokens_do_not_share_a_batch() {
+    let batcher = batcher(1, 100, AGES);
+    let [embeddings, states] = [Readout::Sentence, Readout::Tokens]
+        .map(|readout| Terms { readout, ..terms(Class::Bulk, BatchLayout::Ragged) });
+    let _waiting = [embeddings, states, embeddings, states].map(|terms| {
+        let (request, receiver) = Request::new(terms, vec![vec![7; 10]; 2], 1);
+        batcher.submit(request).unwrap();
+        receiver
+    });
+    for readout in [Readout::Sentence, Readout::Tokens] {
+        let batch = take(&batcher).unwrap();
+        assert_eq!((batch.readout, lengths(&batch)), (readout, vec![10; 4]));
+        batcher.finished(&batch, AGES);
+    }
 }
 
 #[test]
@@ -248,7 +270,7 @@ async fn a_request_whose_deadline_has_passed_is_not_encoded_and_told_so() {
     let batcher = batcher(1, 100, AGES);
     let (class, layout) = (Class::Interactive, BatchLayout::Ragged);
     let submit = |allowed: Duration| {
-        let terms = Terms { model: 0, class, layout, deadline: Some(Deadline::after(allowed)) };
+        let terms = Terms { deadline: Some(Deadline::after(allowed)), ..terms(class, layout) };
         let (request, answer) = Request::new(terms, vec![vec![7; 5]], 1);
         batcher.submit(request).unwrap();
         answer
@@ -313,6 +335,23 @@ async fn rows_arrive_in_the_order_of_the_request() {
         batch.items.iter().for_each(|item| item.deliver(&[item.ids.len() as f32], started));
     }
     assert_eq!(receiver.await.unwrap().unwrap().values, [2.0, 8.0, 4.0]);
+}
+
+#[tokio::test]
+async fn the_vectors_of_tokens_arrive_in_the_order_of_the_request() {
+    let batcher = batcher(1, 8, AGES);
+    let terms = Terms { readout: Readout::Tokens, ..terms(Class::Bulk, BatchLayout::Padded) };
+    let (request, receiver) = Request::new(terms, vec![vec![1; 2], vec![2; 3], vec![3]], 2);
+    batcher.submit(request).unwrap();
+    for batch in drain(&batcher) {
+        let started = Instant::now();
+        for item in &batch.items {
+            let vectors: Vec<f32> = item.ids.iter().flat_map(|&id| [id as f32, 0.5]).collect();
+            item.deliver(&vectors, started);
+        }
+    }
+    let expected = [1.0, 0.5, 1.0, 0.5, 2.0, 0.5, 2.0, 0.5, 2.0, 0.5, 3.0, 0.5];
+    assert_eq!(receiver.await.unwrap().unwrap().values, expected);
 }
 
 #[tokio::test]

@@ -30,8 +30,8 @@ pub fn of(method: &Method, route: &str) -> Access {
         "heads" | "info" => Access::With(Scope::Infer),
         "" | "embed" | "classify" => Access::With(Scope::Infer),
         // As other servers of embeddings call it.
-        "embeddings" | "predict" | "similarity" | "tokenize" | "decode" | "models" | "v1"
-        | "v2" => Access::With(Scope::Infer),
+        "embed_all" | "embeddings" | "predict" | "similarity" | "tokenize" | "decode"
+        | "models" | "v1" | "v2" => Access::With(Scope::Infer),
         // A route that nobody has thought of here is not for everybody.
         _ => Access::With(Scope::Admin),
     }

@@ -117,7 +117,7 @@ pub async fn infer(
     };
     let embedded = encoder.embed(texts, options).await;
     let embeddings = embedded.map_err(|error| in_parameters(renamed(error.into())))?;
-    let cost = meter.read(encoder.info(), &embeddings);
+    let cost = meter.read(encoder.info(), embeddings.tokens, embeddings.spent);
     let answer = match binary {
         true => in_binary(&embeddings, &model, id.as_deref())?,
         false => {

@@ -94,7 +94,7 @@ pub async fn answer(
         }
     };
     let embeddings = embedded.map_err(|error| renamed(error.into()))?;
-    let cost = meter.read(info, &embeddings);
+    let cost = meter.read(info, embeddings.tokens, embeddings.spent);
     let (model, encoding) = (info.name.clone(), wanted.encoding);
     let values = embeddings.values.len();
     let write = move || to_json(&embeddings, &model, encoding);

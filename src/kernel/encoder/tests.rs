@@ -1,12 +1,33 @@
 use super::*;
+use crate::encoder::pooling;
 use crate::kernel::avx512::Avx512Bf16;
 use crate::kernel::reference::{self, Random, Rows, cosine, exactly, pool, to_bf16, token_states};
 use crate::kernel::units::units;
 
 type Sentences = Vec<Vec<u32>>;
 
-/// Encodes sentences in one call.
+/// The embeddings of sentences, all encoded in one call.
 fn run(
+    unit: &impl MatrixUnit,
+    packed: &Packed,
+    work: &mut Work,
+    sentences: &[Vec<u32>],
+) -> Vec<Vec<f32>> {
+    read(Readout::Sentence, unit, packed, work, sentences)
+}
+
+/// The states of the tokens of sentences, all encoded in one call: of each sentence row-major.
+fn run_states(
+    unit: &impl MatrixUnit,
+    packed: &Packed,
+    work: &mut Work,
+    sentences: &[Vec<u32>],
+) -> Vec<Vec<f32>> {
+    read(Readout::Tokens, unit, packed, work, sentences)
+}
+
+fn read(
+    readout: Readout,
     unit: &impl MatrixUnit,
     packed: &Packed,
     work: &mut Work,
@@ -20,11 +41,16 @@ fn run(
     });
     let ends: Vec<usize> = ends.collect();
     let hidden = packed.shape().hidden;
-    let mut vectors = vec![f32::NAN; sentences.len() * hidden];
+    let mut vectors = vec![f32::NAN; readout.vectors(ends.len(), ids.len()) * hidden];
     assert!(Avx512Bf16::detect().is_some());
     // SAFETY: the CPU has the features.
-    unsafe { packed.encode(unit, work, (&ids, &ends), &mut vectors) };
-    vectors.chunks_exact(hidden).map(<[f32]>::to_vec).collect()
+    unsafe { packed.encode(unit, work, (&ids, &ends), readout, &mut vectors) };
+    let size = |sentence: &Vec<u32>| readout.vectors(1, sentence.len()) * hidden;
+    sentences.iter().map(|sentence| vectors.drain(..size(sentence)).collect()).collect()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
 }
 
 fn of_lengths(random: &mut Random, lengths: &[usize], shape: &BertShape) -> Sentences {
@@ -112,12 +138,76 @@ fn an_embedding_is_bit_equal_alone_in_any_company_and_in_any_order() {
             let company: Sentences = order.iter().map(|&it| sentences[it].clone()).collect();
             let found = run(&unit, &packed, &mut work, &company);
             for (&index, found) in order.iter().zip(&found) {
-                let bits = |row: &[f32]| row.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
                 assert_eq!(bits(found), bits(&alone[index]), "{name}: sentence {index}");
             }
             for last in (1..order.len()).rev() {
                 order.swap(last, random.below(last + 1));
             }
+        }
+    }
+}
+
+/// Of lengths that fill groups of 256 tokens, exceed them and stand alone.
+const IN_GROUPS: [usize; 9] = [255, 1, 7, 300, 3, 512, 33, 128, 1];
+
+#[test]
+fn each_tokens_state_agrees_with_the_reference() {
+    let mut random = Random::new(205);
+    let shape = BertShape { max_positions: 512, ..reference::shape(128, 4, 2, 256) };
+    let model = random.model(shape);
+    let packed = Packed::new(&model, Pooling::Mean);
+    let sentences = of_lengths(&mut random, &IN_GROUPS, &shape);
+    for (name, unit) in units() {
+        let found = run_states(&unit, &packed, &mut Work::empty(), &sentences);
+        for (sentence, found) in sentences.iter().zip(&found) {
+            let alike = token_states(&model, sentence, to_bf16);
+            let exact = token_states(&model, sentence, exactly);
+            assert_eq!(found.len(), alike.len() * shape.hidden);
+            for (token, found) in found.chunks_exact(shape.hidden).enumerate() {
+                let what = format!("{name}, token {token} of {}", sentence.len());
+                // As for embeddings, but no mean evens single tokens out.
+                let (alike, exact) = (cosine(found, &alike[token]), cosine(found, &exact[token]));
+                assert!(alike >= 0.9999 && exact >= 0.9998, "{what}: {alike}, {exact}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_states_of_a_sentence_pool_to_its_embedding_bit_for_bit() {
+    let mut random = Random::new(206);
+    let shape = BertShape { max_positions: 512, ..reference::shape(96, 3, 2, 256) };
+    let mut packed = Packed::new(&random.model(shape), Pooling::Mean);
+    let sentences = of_lengths(&mut random, &IN_GROUPS, &shape);
+    for pooling in [Pooling::Mean, Pooling::Cls] {
+        packed.pooling = pooling;
+        for (name, unit) in units() {
+            // In turns, in the same memory.
+            let mut work = Work::empty();
+            let states = run_states(&unit, &packed, &mut work, &sentences);
+            let embeddings = run(&unit, &packed, &mut work, &sentences);
+            assert_eq!(run_states(&unit, &packed, &mut work, &sentences), states);
+            for ((sentence, states), embedding) in sentences.iter().zip(&states).zip(&embeddings) {
+                let mut pooled = vec![f32::NAN; shape.hidden];
+                pooling::pool(pooling, states, sentence.len(), &mut pooled);
+                assert_eq!(bits(&pooled), bits(embedding), "{name}, {} tokens", sentence.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_states_of_a_sentence_are_bit_equal_alone_and_in_company() {
+    let mut random = Random::new(207);
+    let shape = BertShape { max_positions: 512, ..reference::shape(128, 2, 2, 256) };
+    let packed = Packed::new(&random.model(shape), Pooling::Cls);
+    let sentences = of_lengths(&mut random, &IN_GROUPS, &shape);
+    for (name, unit) in units() {
+        let together = run_states(&unit, &packed, &mut Work::empty(), &sentences);
+        for (sentence, together) in sentences.iter().zip(&together) {
+            let sentence = std::slice::from_ref(sentence);
+            let alone = run_states(&unit, &packed, &mut Work::empty(), sentence);
+            assert_eq!(bits(&alone[0]), bits(together), "{name}, {} tokens", sentence[0].len());
         }
     }
 }

@@ -41,27 +41,35 @@ fn a_batch_that_does_not_fit_is_refused_and_nothing_is_written() {
         (ids(0), vec![0], length(0, 0)),
         (ids(0), vec![1], BatchError::End { sentence: 0, end: 1, tokens: 0 }),
     ] {
-        let mut vectors = vec![UNTOUCHED; ends.len() * 64];
-        let found = encoder.encode(&mut encoder.scratch(), &ids, &ends, &mut vectors);
-        assert_eq!(found, Err(expected), "{ends:?} of {} tokens", ids.len());
-        assert!(vectors.iter().all(|&value| value == UNTOUCHED), "{ends:?}");
+        for readout in [Readout::Sentence, Readout::Tokens] {
+            let mut vectors = vec![UNTOUCHED; readout.vectors(ends.len(), ids.len()) * 64];
+            let found = encoder.encode(&mut encoder.scratch(), &ids, &ends, readout, &mut vectors);
+            assert_eq!(found, Err(expected.clone()), "{ends:?} of {} tokens", ids.len());
+            assert!(vectors.iter().all(|&value| value == UNTOUCHED), "{ends:?}");
+        }
     }
-    for found in [0, 64, 127, 129, 192] {
-        let mut vectors = vec![UNTOUCHED; found];
-        let answer = encoder.encode(&mut encoder.scratch(), &ids(10), &[4, 10], &mut vectors);
-        assert_eq!(answer, Err(BatchError::Room { found, needed: 128 }));
-        assert!(vectors.iter().all(|&value| value == UNTOUCHED), "{found}");
+    for (readout, needed) in [(Readout::Sentence, 2 * 64), (Readout::Tokens, 10 * 64)] {
+        for found in [0, 64, needed - 1, needed + 1, needed + 64] {
+            let mut vectors = vec![UNTOUCHED; found];
+            let (ids, ends) = (ids(10), [4, 10]);
+            let answer = encoder.encode(&mut encoder.scratch(), &ids, &ends, readout, &mut vectors);
+            assert_eq!(answer, Err(BatchError::Room { found, needed }));
+            assert!(vectors.iter().all(|&value| value == UNTOUCHED), "{found}");
+        }
     }
 }
 
 #[test]
 fn no_sentences_are_no_error_and_the_limits_themselves_are_allowed() {
     let Some(encoder) = encoder(64, 2, 1) else { return };
-    assert_eq!(encoder.encode(&mut encoder.scratch(), &[], &[], &mut []), Ok(()));
-    let mut vectors = vec![f32::NAN; 128];
-    let answer = encoder.encode(&mut encoder.scratch(), &[49; 65], &[64, 65], &mut vectors);
-    assert_eq!(answer, Ok(()));
-    assert!(vectors.iter().all(|value| value.is_finite()));
+    for readout in [Readout::Sentence, Readout::Tokens] {
+        let mut scratch = encoder.scratch();
+        assert_eq!(encoder.encode(&mut scratch, &[], &[], readout, &mut []), Ok(()));
+        let mut vectors = vec![f32::NAN; readout.vectors(2, 65) * 64];
+        let answer = encoder.encode(&mut scratch, &[49; 65], &[64, 65], readout, &mut vectors);
+        assert_eq!(answer, Ok(()));
+        assert!(vectors.iter().all(|value| value.is_finite()));
+    }
 }
 
 #[test]
@@ -69,7 +77,7 @@ fn scratch_memory_may_come_from_another_model() {
     let (Some(small), Some(large)) = (encoder(32, 1, 1), encoder(256, 4, 2)) else { return };
     let embed = |encoder: &FusedEncoder, scratch: &mut Scratch| {
         let mut vectors = vec![f32::NAN; encoder.width()];
-        encoder.encode(scratch, &[3; 40], &[40], &mut vectors).unwrap();
+        encoder.encode(scratch, &[3; 40], &[40], Readout::Sentence, &mut vectors).unwrap();
         vectors
     };
     for (one, other) in [(&small, &large), (&large, &small)] {

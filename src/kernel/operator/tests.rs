@@ -3,6 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::encoder::batch::RaggedBatch;
 use crate::encoder::folder::Pooling;
+use crate::encoder::readout::Readout;
 use crate::encoder::session::{OutputKind, Runtime, Session};
 use crate::kernel::Instructions;
 use crate::kernel::reference::{self, Random};
@@ -20,13 +21,13 @@ fn session() -> Option<(FusedEncoder, Session)> {
     Some((encoder, session))
 }
 
-fn run(session: &mut Session, sentences: &[&[u32]]) -> Result<Vec<f32>, String> {
+fn run(session: &mut Session, readout: Readout, sentences: &[&[u32]]) -> Result<Vec<f32>, String> {
     let mut batch = RaggedBatch::new();
     sentences.iter().for_each(|ids| batch.push(ids));
-    let vectors = session.run(&batch, |output| {
-        assert_eq!(output.kind, OutputKind::Pooled);
+    let vectors = session.run(&batch, readout, |output| {
+        assert_eq!(output.kind() == OutputKind::Pooled, readout == Readout::Sentence);
         let rows = 0..sentences.len();
-        rows.flat_map(|row| output.vector(row, 0, None).into_owned()).collect()
+        rows.flat_map(|row| output.vectors(row, None).into_owned()).collect()
     });
     vectors.map_err(|error| error.to_string())
 }
@@ -43,11 +44,15 @@ fn a_session_computes_bit_for_bit_what_the_encoder_does() {
             Some(*end)
         });
         let ends: Vec<usize> = ends.collect();
-        let mut expected = vec![f32::NAN; ends.len() * 64];
         let ids = sentences.concat();
-        encoder.encode(&mut encoder.scratch(), &ids, &ends, &mut expected).unwrap();
         let sentences: Vec<&[u32]> = sentences.iter().map(Vec::as_slice).collect();
-        assert_eq!(run(&mut session, &sentences).unwrap(), expected, "{lengths:?}");
+        for readout in [Readout::Sentence, Readout::Tokens] {
+            let mut expected = vec![f32::NAN; readout.vectors(ends.len(), ids.len()) * 64];
+            let mut scratch = encoder.scratch();
+            encoder.encode(&mut scratch, &ids, &ends, readout, &mut expected).unwrap();
+            let found = run(&mut session, readout, &sentences).unwrap();
+            assert_eq!(found, expected, "{readout:?}, {lengths:?}");
+        }
     }
 }
 
@@ -60,8 +65,11 @@ fn what_does_not_fit_is_an_error_of_the_session_and_it_goes_on() {
         ([&[7, 7], &[]], "sentence 1 has 0 tokens"),
         ([&[7, 7], &[7; 513]], "sentence 1 has 513 tokens"),
     ] {
-        let error = run(&mut session, &sentences).unwrap_err();
-        assert!(error.contains(reason), "{error}");
-        assert_eq!(run(&mut session, &[&[7; 4], &[7]]).unwrap().len(), 128);
+        for (readout, vectors) in [(Readout::Tokens, 5), (Readout::Sentence, 2)] {
+            let error = run(&mut session, readout, &sentences).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+            let found = run(&mut session, readout, &[&[7; 4], &[7]]).unwrap();
+            assert_eq!(found.len(), vectors * 64);
+        }
     }
 }

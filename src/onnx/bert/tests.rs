@@ -95,15 +95,18 @@ fn operators(graph: &GraphProto) -> Vec<&str> {
 }
 
 #[test]
-fn the_graph_takes_three_inputs_and_gives_one_embedding_per_sentence() {
+fn the_graph_takes_three_inputs_and_gives_embeddings_and_the_states_they_are_made_of() {
     let file = export(&config(), &shapes()).unwrap();
     let summary = inspect(file.as_slice()).unwrap();
     let input = |name: &str| GraphInput { name: name.to_owned(), elements: Some(DataType::Int64) };
     assert_eq!(summary.inputs, ["input_ids", "attention_mask", "token_type_ids"].map(input));
-    assert_eq!(
-        summary.outputs,
-        [GraphOutput { name: "sentence_embedding".to_owned(), rank: Some(2), width: Some(4) }]
-    );
+    let output = |(name, rank): (&str, usize)| GraphOutput {
+        name: name.to_owned(),
+        rank: Some(rank),
+        width: Some(4),
+    };
+    let outputs = [("sentence_embedding", 2), ("token_embeddings", 3)].map(output);
+    assert_eq!(summary.outputs, outputs);
     assert_eq!(summary.precision, GraphPrecision::Fp32);
     assert!(!summary.quantizes_per_batch);
 
@@ -134,7 +137,7 @@ fn every_value_is_made_once_and_before_it_is_used() {
                 assert!(known.insert(name.as_str()), "`{name}` is made twice");
             }
         }
-        assert!(known.contains(graph.output[0].name.as_str()));
+        assert!(graph.output.iter().all(|output| known.contains(output.name.as_str())));
     }
 }
 

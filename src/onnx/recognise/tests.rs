@@ -101,7 +101,10 @@ fn our_own_export_is_recognised_with_each_tail_and_activation() {
                 let expected = BertWeights::from_safetensors(config.as_bytes(), &weights).unwrap();
                 assert!(found.weights == expected);
                 let tail = Tail::Pooled { pooling, normalized: normalize };
-                assert_eq!(found.outputs, [("sentence_embedding".to_owned(), Ok(tail))]);
+                let outputs =
+                    [("sentence_embedding", tail), ("token_embeddings", Tail::TokenStates)];
+                let outputs = outputs.map(|(name, tail)| (name.to_owned(), Ok(tail)));
+                assert_eq!(found.outputs, outputs);
             }
         }
     }
