@@ -6,8 +6,9 @@
 //! heads nor HTTP.
 //!
 //! **Whose turn it is.** Interactive requests come before bulk ones, and these before training, at
-//! every micro-batch; a micro-batch that runs is not interrupted, but is small. So that none starves,
-//! a class that waits gets a micro-batch after 16 of better classes. Requests of a class take turns.
+//! every micro-batch; a micro-batch that runs is not interrupted, but is small. Training waits for a
+//! moment in which no requests come. So that none starves, a class that waits gets a micro-batch after
+//! 16 of better classes. Requests of a class take turns.
 
 pub mod batch;
 mod batcher;

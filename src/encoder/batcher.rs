@@ -7,13 +7,17 @@
 //!
 //! **How large a micro-batch is.** Small enough that what waits and what runs is shared evenly by all
 //! workers, and that a request which comes meanwhile need not wait long for a worker; large enough
-//! that reading the weights is worth it. Those of training are as small as they may be where requests come
-//! meanwhile.
+//! that reading the weights is worth it.
+//!
+//! **Training uses lulls.** At half of what the machine can do, its cores are hardly ever idle, as small
+//! micro-batches take more time for each token: whatever training takes then, requests wait for. It only
+//! gets what is due to its patience while requests come thick and fast, and little at a time while they
+//! come at all.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::encoder::micro_batch::MicroBatch;
 use crate::encoder::pace::Pace;
@@ -34,8 +38,11 @@ const INTERACTIVE_SHARE: usize = 16;
 /// Micro-batches of better classes that a class lets pass before it has one of its own.
 const PATIENCE: usize = 16;
 
-/// Micro-batches of training in succession after which it is taken that no requests come meanwhile.
-const CALM: usize = 16;
+/// How long no request must have come before training gets a worker without having been passed over.
+const LULL: Duration = Duration::from_millis(1);
+
+/// How long no request must have come before a micro-batch of training is as large as others.
+const CALM: Duration = Duration::from_millis(50);
 
 const TRAINING: usize = Class::Training as usize;
 
@@ -53,8 +60,8 @@ struct State {
     classes: [WaitingClass; 3],
     /// Tokens of the micro-batches in work.
     running: usize,
-    /// Micro-batches of training that were taken since the last one of a better class.
-    training_in_succession: usize,
+    /// When the last request came that is not training's.
+    last_request: Option<Instant>,
     /// By model.
     paces: BTreeMap<usize, Pace>,
     closed: bool,
@@ -148,6 +155,9 @@ impl Batcher {
         if state.closed {
             return Err(EncodeError::Stopped);
         }
+        if request.terms.class != Class::Training {
+            state.last_request = Some(Instant::now());
+        }
         let class = &mut state.classes[request.terms.class as usize].requests;
         // A class whose turn does not come would otherwise pile up what its callers gave up. Looked
         // for each time that their number doubles, so that it costs each request next to nothing.
@@ -164,7 +174,7 @@ impl Batcher {
     pub fn next(&self) -> Option<MicroBatch> {
         let mut state = self.state();
         loop {
-            if let Some(batch) = state.take(&self.settings) {
+            if let Some(batch) = state.take(Instant::now(), &self.settings) {
                 // What is left is for whoever is idle.
                 if !state.is_empty() {
                     self.work.notify_one();
@@ -174,7 +184,13 @@ impl Batcher {
             if state.closed {
                 return None;
             }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match state.is_empty() {
+                true => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                // Training waits for a lull.
+                false => {
+                    self.work.wait_timeout(state, LULL).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 
@@ -204,23 +220,24 @@ impl State {
         self.classes.iter().all(|class| class.requests.is_empty())
     }
 
-    fn take(&mut self, settings: &EngineSettings) -> Option<MicroBatch> {
+    fn take(&mut self, now: Instant, settings: &EngineSettings) -> Option<MicroBatch> {
         self.classes.iter_mut().for_each(WaitingClass::skip_abandoned);
-        let class = self.choose()?;
-        let budget = self.budget(class, settings)?;
-        self.training_in_succession =
-            if class == TRAINING { self.training_in_succession + 1 } else { 0 };
+        let class = self.choose(now)?;
+        let budget = self.budget(class, now, settings)?;
         let batch = self.classes[class].take(budget)?;
         self.running += batch.tokens();
         Some(batch)
     }
 
     /// The class whose turn it is.
-    fn choose(&mut self) -> Option<usize> {
+    fn choose(&mut self, now: Instant) -> Option<usize> {
         let waits = |class: &WaitingClass| !class.requests.is_empty();
         let is_impatient = |class: &WaitingClass| waits(class) && class.passed_over >= PATIENCE;
         let impatient = self.classes.iter().position(is_impatient);
         let chosen = impatient.or_else(|| self.classes.iter().position(waits))?;
+        if impatient.is_none() && chosen == TRAINING && !self.is_quiet(LULL, now) {
+            return None;
+        }
         self.classes[chosen].passed_over = 0;
         let worse = self.classes[chosen + 1..].iter_mut();
         worse.filter(|class| waits(class)).for_each(|class| class.passed_over += 1);
@@ -228,7 +245,7 @@ impl State {
     }
 
     /// The most tokens of the next micro-batch of a class, padding included.
-    fn budget(&self, class: usize, settings: &EngineSettings) -> Option<usize> {
+    fn budget(&self, class: usize, now: Instant, settings: &EngineSettings) -> Option<usize> {
         let waiting = &self.classes[class];
         let model = waiting.requests.front()?.terms.model;
         let even_share = {
@@ -236,9 +253,16 @@ impl State {
             (waiting.tokens_for(model, enough) + self.running).div_ceil(settings.workers)
         };
         let in_time = self.paces.get(&model).map_or(0, |pace| pace.tokens_in(settings.batch_time));
-        let is_calm = class != TRAINING || self.training_in_succession >= CALM;
-        let wanted = if is_calm { even_share.min(in_time) } else { 0 };
-        Some(wanted.max(LEAST_TOKENS).min(settings.batch_tokens))
+        let wanted = match class == TRAINING && !self.is_quiet(CALM, now) {
+            true => LEAST_TOKENS,
+            false => even_share.min(in_time).max(LEAST_TOKENS),
+        };
+        Some(wanted.min(settings.batch_tokens))
+    }
+
+    /// Whether no request has come for so long before `now` that is not training's.
+    fn is_quiet(&self, time: Duration, now: Instant) -> bool {
+        self.last_request.is_none_or(|last| now.duration_since(last) >= time)
     }
 }
 

@@ -40,9 +40,9 @@ fn submit(batcher: &Batcher, class: Class, layout: BatchLayout, lengths: &[usize
     receiver
 }
 
-/// The next micro-batch that can be had without waiting.
+/// The next micro-batch that can be had without waiting, long after the last request came.
 fn take(batcher: &Batcher) -> Option<MicroBatch> {
-    batcher.state().take(&batcher.settings)
+    batcher.state().take(Instant::now() + AGES, &batcher.settings)
 }
 
 /// All micro-batches that can be had without waiting, each done before the next one is taken.
@@ -224,17 +224,26 @@ fn a_class_is_not_passed_over_for_ever() {
 }
 
 #[test]
-fn training_takes_little_at_a_time_until_no_requests_come_meanwhile() {
+fn training_waits_for_a_lull_and_takes_little_until_it_is_calm() {
     let batcher = batcher(1, 2048, AGES);
     let _training = submit(&batcher, Class::Training, BatchLayout::Ragged, &[8; 1000]);
-    for _ in 0..2 {
-        let _interactive = submit(&batcher, Class::Interactive, BatchLayout::Ragged, &[5]);
-        assert_eq!(take(&batcher).unwrap().tokens(), 5);
-        for _ in 0..CALM {
-            assert_eq!(take(&batcher).unwrap().tokens(), LEAST_TOKENS);
-        }
-        assert_eq!(take(&batcher).unwrap().tokens(), 2048);
-    }
+    let last = Instant::now();
+    batcher.state().last_request = Some(last);
+    let after = |quiet: Duration| {
+        batcher.state().take(last + quiet, &batcher.settings).map(|batch| batch.tokens())
+    };
+    assert_eq!(after(LULL / 2), None);
+    assert_eq!(after(LULL), Some(LEAST_TOKENS));
+    assert_eq!(after(CALM), Some(2048));
+}
+
+#[test]
+fn an_idle_worker_takes_up_training_once_there_is_a_lull() {
+    let batcher = batcher(1, 2048, AGES);
+    let _interactive = submit(&batcher, Class::Interactive, BatchLayout::Ragged, &[5]);
+    let _training = submit(&batcher, Class::Training, BatchLayout::Ragged, &[8]);
+    assert_eq!(lengths(&batcher.next().unwrap()), [5]);
+    assert_eq!(lengths(&batcher.next().unwrap()), [8]);
 }
 
 #[test]
