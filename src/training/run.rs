@@ -249,7 +249,7 @@ fn prepare(
 ) -> Result<Prepared, String> {
     let dataset = label(tasks, rows, embeddings)?;
     let held_out = dataset
-        .choose_held_out(spec.validation_share(), &rows.hashes)
+        .choose_held_out(spec.validation, &rows.hashes)
         .map_err(|error| error.to_string())?;
     let dataset = match spec.class_weight {
         Some(ClassWeight::Balanced) => dataset.balanced(),

@@ -1,7 +1,8 @@
-//! Choosing how strong the penalty is, and what stands beside it: stratified k-fold cross-validation.
+//! Choosing how strong the penalty is and what stands beside it, or how long to go on: stratified k-fold
+//! cross-validation.
 
 mod blend;
-
+mod epochs;
 mod folds;
 
 use std::ops::ControlFlow;
@@ -9,6 +10,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use self::blend::Blend;
+pub use self::epochs::{EarlyStop, StoppedBy};
 
 use crate::heads::head::Head;
 use crate::training::calibration::temperature;
@@ -25,6 +27,16 @@ pub enum Strength {
     Auto,
     /// The inverse of scikit-learn's `C`; see [`Solver`](crate::training::solver::Solver).
     Given(f64),
+}
+
+impl Strength {
+    /// 0 until one is chosen.
+    pub fn given(self) -> f64 {
+        match self {
+            Strength::Given(l2) => l2,
+            Strength::Auto => 0.0,
+        }
+    }
 }
 
 /// Written for what it is: `"auto"`.
@@ -95,11 +107,14 @@ pub struct Selection {
     pub candidates: Vec<Candidate>,
     /// What it gains by, beside a regression of that strength; only sought where the strength is.
     pub blend: Option<Blend>,
+    /// After how many epochs the loss was least, where that was sought.
+    pub epochs: Option<u32>,
     /// What the heads that come of both say of the rows that they were not fit on.
     pub predictions: Predictions,
     /// At which these predictions have the least loss.
     pub temperature: f64,
-    /// The mean of the regressions: near to what all rows together would give.
+    /// Where the fit to all rows is to start: with the mean of the regressions, which is near to its end;
+    /// where `epochs` counts how far it goes, where those started that were counted.
     pub head: Head,
 }
 
@@ -202,7 +217,9 @@ impl CrossValidation<'_> {
         }
         let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
         let (head, candidates) = (mean(heads), Vec::new());
-        (candidate, Selection { l2, candidates, blend: None, predictions, temperature, head })
+        let selection =
+            Selection { l2, candidates, blend: None, epochs: None, predictions, temperature, head };
+        (candidate, selection)
     }
 }
 
