@@ -10,7 +10,7 @@ use crate::training::evaluation::{Evaluation, Evidence};
 use crate::training::job::EpochReport;
 use crate::training::predictions::Predictions;
 use crate::training::selection::{
-    Blend, CrossValidation, EarlyStop, FEWEST_ROWS, Selection, StoppedBy, Strength, fallback,
+    Blend, CrossValidation, EarlyStop, FEWEST_ROWS, Selection, Stage, StoppedBy, Strength, fallback,
 };
 use crate::training::solver::{AdamSettings, FitError, Fitted, Part, Solver, check_parts, fit};
 use crate::training::thresholds::decide;
@@ -43,8 +43,9 @@ pub enum Start {
 /// What is going on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// An epoch of a cross-validation is about to begin.
-    CrossValidation,
+    /// An epoch of a cross-validation is about to begin: where it is among those of all tasks, as far as
+    /// these are known.
+    CrossValidation(Stage),
     /// An epoch of the fit on the training rows has ended.
     Epoch(EpochReport),
     /// An epoch of the fit on all rows has ended.
@@ -149,13 +150,20 @@ fn settle(
         .collect();
     let train = &split.train;
     check_parts(train, &parts)?;
+    let unseen = |task| unseen(split, task).map_or(0, |rows| rows.len());
+    let is_open = |(task, part): (usize, &Part)| {
+        matches!(part, Part::Train { .. }) && plan.leaves_open(unseen(task))
+    };
+    let to_come = parts.iter().enumerate().filter(|&it| is_open(it)).count();
+    let mut searches = Searches { plan, done: 0, most: 0, to_come, on_step };
     let mut settled = Vec::with_capacity(parts.len());
     for (task, mut part) in parts.into_iter().enumerate() {
         let (mut selection, mut stopped_by) = (None, None);
         if let Part::Train { head, l2, epochs } = &mut part {
-            let unseen = unseen(split, task).map_or(0, |rows| rows.len());
-            let validation = CrossValidation { data: train, task, like: head, seed: plan.seed };
-            selection = search(plan, &validation, unseen, on_step)?;
+            let unseen = unseen(task);
+            if plan.leaves_open(unseen) {
+                selection = searches.next(train, task, head)?;
+            }
             if let Some(selection) = &selection {
                 *l2 = selection.l2;
                 *epochs = selection.epochs;
@@ -179,31 +187,59 @@ fn settle(
     Ok(settled)
 }
 
-/// Cross-validates what the plan leaves open and the `unseen` held-out rows do not tell.
-fn search(
-    plan: &Plan,
-    validation: &CrossValidation,
-    unseen: usize,
-    on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
-) -> Result<Option<Selection>, FitError> {
-    let enough = unseen >= FEWEST_ROWS;
-    let go_on = &mut || on_step(Step::CrossValidation);
-    let found = match (&plan.solver, plan.l2) {
-        (Solver::Lbfgs { .. }, l2) if l2 == Strength::Auto || plan.calibrate && !enough => {
-            validation.run(l2, go_on)
+impl Plan {
+    /// Whether a task with so many held-out rows needs a cross-validation.
+    fn leaves_open(&self, unseen: usize) -> bool {
+        let few = unseen < FEWEST_ROWS;
+        match self.solver {
+            Solver::Lbfgs { .. } => self.l2 == Strength::Auto || self.calibrate && few,
+            Solver::Adam { patience, .. } => patience.is_some() && few,
         }
-        (&Solver::Adam { learning_rate, epochs, batch_size, patience: Some(patience) }, l2)
-            if !enough =>
-        {
-            let (l2, seed) = (l2.given(), plan.seed);
-            let settings = AdamSettings { learning_rate, batch_size, l2, seed };
-            validation.stop_early(epochs, patience, settings, go_on)
+    }
+}
+
+/// The cross-validations of all tasks, one after another.
+struct Searches<'a> {
+    plan: &'a Plan,
+    /// Steps of the tasks before.
+    done: usize,
+    /// The most that one of them might have taken.
+    most: usize,
+    /// Tasks.
+    to_come: usize,
+    on_step: &'a mut dyn FnMut(Step) -> ControlFlow<()>,
+}
+
+impl Searches<'_> {
+    fn next(
+        &mut self,
+        data: &Dataset,
+        task: usize,
+        like: &Head,
+    ) -> Result<Option<Selection>, FitError> {
+        let Plan { ref solver, l2, seed, .. } = *self.plan;
+        self.to_come -= 1;
+        let (before, to_come) = (self.done, self.to_come);
+        let go_on = &mut |stage: Stage| {
+            self.done = before + stage.total;
+            self.most = self.most.max(stage.total);
+            // Nothing is known yet of the tasks to come.
+            let total = self.done + self.most * to_come;
+            let stage = Stage { done: before + stage.done, total, ..stage };
+            (self.on_step)(Step::CrossValidation(stage))
+        };
+        let validation = CrossValidation { data, task, like, seed };
+        let found = match *solver {
+            Solver::Adam { learning_rate, epochs, batch_size, patience: Some(patience) } => {
+                let settings = AdamSettings { learning_rate, batch_size, l2: l2.given(), seed };
+                validation.stop_early(epochs, patience, settings, go_on)
+            }
+            Solver::Lbfgs { .. } | Solver::Adam { patience: None, .. } => validation.run(l2, go_on),
+        };
+        match found {
+            ControlFlow::Continue(selection) => Ok(selection),
+            ControlFlow::Break(()) => Err(FitError::Cancelled { epoch: 0 }),
         }
-        _ => ControlFlow::Continue(None),
-    };
-    match found {
-        ControlFlow::Continue(selection) => Ok(selection),
-        ControlFlow::Break(()) => Err(FitError::Cancelled { epoch: 0 }),
     }
 }
 

@@ -167,7 +167,7 @@ impl Run<'_> {
                 let heard = match step {
                     Step::Epoch(_) => sender.blocking_send(step).is_ok(),
                     // Only to be seen as it goes by.
-                    Step::CrossValidation | Step::Refit => {
+                    Step::CrossValidation(_) | Step::Refit => {
                         !matches!(sender.try_send(step), Err(TrySendError::Closed(_)))
                     }
                 };
@@ -185,7 +185,7 @@ impl Run<'_> {
             let mut reports = Vec::new();
             for step in batch.drain(..) {
                 match step {
-                    Step::CrossValidation => self.progress.step(Phase::CrossValidation, 0, 0),
+                    Step::CrossValidation(stage) => self.progress.cross_validate(stage),
                     Step::Refit => {
                         refit += 1;
                         self.progress.step(Phase::Refitting, refit, epochs * trained);

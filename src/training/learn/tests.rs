@@ -289,7 +289,7 @@ fn learning_stops_at_whichever_step_it_is_told_to() {
     let data = data(120);
     type Chosen = fn(&Step) -> bool;
     let steps: [Chosen; 3] = [
-        |step| matches!(step, Step::CrossValidation),
+        |step| matches!(step, Step::CrossValidation(_)),
         |step| matches!(step, Step::Epoch(_)),
         |step| matches!(step, Step::Refit),
     ];
@@ -306,6 +306,27 @@ fn learning_stops_at_whichever_step_it_is_told_to() {
             });
         assert!(matches!(stopped, Err(FitError::Cancelled { .. })), "{stopped:?}");
         assert_eq!(told, 1);
+    }
+}
+
+#[test]
+fn the_cross_validations_of_all_tasks_are_counted_together() {
+    let data = data(120);
+    for plan in [defaults(), Plan { l2: Strength::Given(0.1), ..defaults() }, adam(Some(3))] {
+        let (mut stages, mut fits) = (Vec::new(), 0);
+        let on_step = &mut |step| {
+            match step {
+                Step::CrossValidation(stage) => stages.push(stage),
+                Step::Epoch(_) | Step::Refit => fits += 1,
+            }
+            ControlFlow::Continue(())
+        };
+        learn(&plan, data.clone(), &[false; 120], starts(&data), on_step).unwrap();
+        assert!(stages.is_sorted_by_key(|stage| stage.done), "{stages:?}");
+        assert!(stages.iter().all(|stage| stage.done < stage.total));
+        // What was guessed of the tasks to come is at least what they took.
+        assert!(stages.is_sorted_by(|one, next| one.total >= next.total), "{stages:?}");
+        assert!(fits > 0);
     }
 }
 

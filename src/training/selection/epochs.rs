@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CrossValidation, FEWEST_ROWS, Folds, Selection};
+use super::{CrossValidation, FEWEST_ROWS, Folds, Selection, Stage};
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
 use crate::training::evaluation::evaluate;
@@ -35,14 +35,14 @@ impl CrossValidation<'_> {
     /// Finds the number of epochs, `most` at most, after which Adam is best: each fold has its fit to the
     /// other folds' rows. These go on side by side until the cross-entropy, summed over every fold's own
     /// rows, has not fallen for `patience` epochs. All start from weights of 0, as those of a live head
-    /// may have seen these rows. Asks `go_on` before each epoch of each fold, and breaks off if it says
-    /// so. Gives `None` where there are too few rows.
+    /// may have seen these rows. Tells `go_on` before each epoch of each fold how far it is, and breaks off
+    /// if that says so. Gives `None` where there are too few rows.
     pub fn stop_early(
         &self,
         most: u32,
         patience: u32,
         settings: AdamSettings,
-        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+        go_on: &mut dyn FnMut(Stage) -> ControlFlow<()>,
     ) -> ControlFlow<(), Option<Selection>> {
         let rows = self.data.labelled(self.task);
         let folds = Folds::of(&rows, self.seed);
@@ -57,9 +57,10 @@ impl CrossValidation<'_> {
         let mut trials: Vec<Trial> = (0..folds.count()).map(trial).collect();
         let mut stopping = EarlyStopping::new(patience);
         for epoch in 1..=most {
+            let stage = Stage { done: epoch as usize - 1, total: most as usize, fit: None };
             let mut heads = Vec::with_capacity(trials.len());
             for trial in &mut trials {
-                go_on()?;
+                go_on(stage)?;
                 heads.extend(trial.epoch());
             }
             let loss = self.summed_loss(&heads, &folds);
@@ -124,7 +125,7 @@ mod tests {
 
     fn stopped(data: &Dataset, most: u32, patience: u32) -> Option<Selection> {
         let validation = CrossValidation { data, task: 0, like: &like(), seed: 3 };
-        let go_on = &mut || ControlFlow::Continue(());
+        let go_on = &mut |_| ControlFlow::Continue(());
         match validation.stop_early(most, patience, SETTINGS, go_on) {
             ControlFlow::Continue(selection) => selection,
             ControlFlow::Break(()) => panic!("nobody stopped it"),
@@ -179,7 +180,7 @@ mod tests {
         let data = data(60, 1.0);
         let validation = CrossValidation { data: &data, task: 0, like: &like(), seed: 3 };
         let mut epochs = 0;
-        let stopped = validation.stop_early(100, 5, SETTINGS, &mut || {
+        let stopped = validation.stop_early(100, 5, SETTINGS, &mut |_| {
             epochs += 1;
             if epochs == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
