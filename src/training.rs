@@ -15,5 +15,6 @@ pub mod selection;
 pub mod solver;
 pub mod text_hash;
 pub mod thresholds;
+pub mod unseen;
 pub mod verdict;
 pub mod worker;

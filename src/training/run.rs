@@ -1,5 +1,6 @@
 //! One job from its examples to new weights: gather, embed, fit. Nothing is published here.
 
+mod held_out;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,6 +12,8 @@ use ndarray::Array2;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+
+pub(super) use self::held_out::HeldOut;
 
 use crate::causes::Causes;
 use crate::encoder::Encoder;
@@ -26,6 +29,7 @@ use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode, Target}
 use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
 use crate::training::progress::{Meter, Phase};
 use crate::training::result::{RowCounts, Seconds, TextCounts};
+use crate::training::run::held_out::HeldOutText;
 use crate::training::run::rows::Rows;
 use crate::training::solver::FitError;
 
@@ -45,8 +49,7 @@ pub(super) struct Run<'a> {
 /// The heads that a run has fit, and what they can be judged by.
 pub(super) struct Fitted {
     pub heads: Vec<Trained>,
-    /// Rows that no twin was fit on.
-    pub held_out: Option<Arc<Dataset>>,
+    pub held_out: Option<Arc<HeldOut>>,
     pub texts: TextCounts,
     pub rows: RowCounts,
     pub seconds: Seconds,
@@ -97,6 +100,7 @@ impl Run<'_> {
         // Copies of large arrays: nothing for the async runtime.
         let prepared = compute(move || prepare(labels, &rows, embedded.values, &spec)).await;
         let prepared = prepared.map_err(failed)?.map_err(RunError::Failed)?;
+        let texts = prepared.texts.clone();
         let Learning { heads, held_out } = self.learn(job, prepared, start, cancel).await?;
         let seconds =
             Seconds { embedding: embedded.seconds, fitting: clock.elapsed().as_secs_f64() };
@@ -111,7 +115,7 @@ impl Run<'_> {
         let learnt = live.into_iter().zip(tasks).zip(heads);
         let unfrozen = learnt.filter(|((_, task), _)| !job.spec.frozen.contains(&task.name));
         let heads = unfrozen.map(trained).collect();
-        let held_out = held_out.map(Arc::new);
+        let held_out = held_out.map(|data| Arc::new(HeldOut { data, texts }));
         Ok(Fitted { heads, held_out, texts: embedded.counts, rows: counts, seconds })
     }
 
@@ -147,7 +151,7 @@ impl Run<'_> {
     async fn learn(
         &self,
         job: &Job,
-        (data, held_out): Prepared,
+        Prepared { data, held_out, .. }: Prepared,
         start: Vec<Start>,
         cancel: &CancellationToken,
     ) -> Result<Learning, RunError> {
@@ -238,8 +242,12 @@ fn known(head: &Head, task: &Task) -> Head {
     head.extended(further).expect("the labels of a task differ")
 }
 
-/// The rows to learn from, and which of them to hold out.
-type Prepared = (Dataset, Vec<bool>);
+/// The rows to learn from, which of them to hold out, and the texts of these.
+struct Prepared {
+    data: Dataset,
+    held_out: Vec<bool>,
+    texts: Vec<HeldOutText>,
+}
 
 fn prepare(
     tasks: Vec<Task>,
@@ -251,11 +259,12 @@ fn prepare(
     let held_out = dataset
         .choose_held_out(spec.validation, &rows.hashes)
         .map_err(|error| error.to_string())?;
-    let dataset = match spec.class_weight {
+    let data = match spec.class_weight {
         Some(ClassWeight::Balanced) => dataset.balanced(),
         None => dataset,
     };
-    Ok((dataset, held_out))
+    let texts = HeldOutText::of(rows, &held_out);
+    Ok(Prepared { data, held_out, texts })
 }
 
 fn label(tasks: Vec<Task>, rows: &Rows, embeddings: Array2<f32>) -> Result<Dataset, String> {
