@@ -4,6 +4,7 @@ mod background;
 pub mod calibration;
 pub mod dataset;
 pub mod evaluation;
+mod hold;
 pub mod job;
 pub mod learn;
 pub mod predictions;

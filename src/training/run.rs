@@ -25,6 +25,7 @@ use crate::store::{Store, StoreError};
 use crate::training::background::compute;
 use crate::training::dataset::Dataset;
 use crate::training::evaluation::Evaluation;
+use crate::training::hold::Hold;
 use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode, Target};
 use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
 use crate::training::progress::{Meter, Phase};
@@ -39,6 +40,8 @@ const STEPS: usize = 64;
 /// What a run works with.
 pub(super) struct Run<'a> {
     pub store: &'a Store,
+    /// What is asked of the store waits for it while it is away.
+    pub hold: &'a Hold<'a>,
     pub encoder: &'a Encoder,
     pub heads: &'a Snapshot,
     pub metrics: &'a Metrics,
@@ -79,8 +82,7 @@ impl Trained {
 /// Why a run gave no heads.
 pub(super) enum RunError {
     Cancelled,
-    /// The database went away, or another replica took the job over: nothing to hold against it.
-    Interrupted,
+    TakenOver,
     /// With the reason, as the job's record shows it.
     Failed(String),
 }
@@ -212,7 +214,7 @@ impl Run<'_> {
 
     async fn record(&self, job: &Job, reports: &[EpochReport]) -> Result<(), RunError> {
         let Some(last) = reports.last() else { return Ok(()) };
-        self.store.record_epochs(&job.id, reports).await?;
+        self.hold.persist(|| self.store.record_epochs(&job.id, reports)).await?;
         for (task, scores) in &last.tasks {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);
@@ -316,8 +318,7 @@ fn parent(live: &LiveTask, spec: &JobSpec) -> Option<i64> {
 impl From<StoreError> for RunError {
     fn from(error: StoreError) -> RunError {
         match error {
-            StoreError::LeaseLost { .. } | StoreError::JobState { .. } => RunError::Interrupted,
-            error if error.is_outage() => RunError::Interrupted,
+            StoreError::LeaseLost { .. } | StoreError::JobState { .. } => RunError::TakenOver,
             error => failed(error),
         }
     }

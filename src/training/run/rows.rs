@@ -89,13 +89,13 @@ impl Run<'_> {
         let mut rows = Rows::default();
         let trained: BTreeSet<String> =
             job.spec.tasks.difference(&job.spec.frozen).cloned().collect();
-        for kept in self.store.examples(&trained).await? {
+        for kept in self.hold.persist(|| self.store.examples(&trained)).await? {
             rows.kept.insert(kept.hash);
             if job.spec.mode == Mode::Extend {
                 rows.add(kept);
             }
         }
-        for example in self.store.job_examples(&job.id).await? {
+        for example in self.hold.persist(|| self.store.job_examples(&job.id)).await? {
             let hash = TextHash::of(&example.text);
             let Example { text, labels, weight } = example;
             rows.add(StoredExample { hash, text: Some(text), labels, weight });
@@ -147,7 +147,8 @@ impl Run<'_> {
             if cancel.is_cancelled() {
                 return Err(RunError::Cancelled);
             }
-            let found = self.store.embeddings(&info.fingerprint, chunk, info.dimensions).await?;
+            let look = || self.store.embeddings(&info.fingerprint, chunk, info.dimensions);
+            let found = self.hold.persist(look).await?;
             for (place, hash) in chunk.iter().enumerate() {
                 let row = index * CHUNK + place;
                 match found.get(hash) {
@@ -184,7 +185,7 @@ impl Run<'_> {
         let hashes = chunk.iter().map(|&row| rows.hashes[row]);
         let new: Vec<_> = hashes.zip(embedded.rows()).collect();
         let encoder = &self.encoder.info().fingerprint;
-        self.store.keep_embeddings(encoder, &new).await?;
+        self.hold.persist(|| self.store.keep_embeddings(encoder, &new)).await?;
         for (&row, (_, embedding)) in chunk.iter().zip(&new) {
             write(&mut values, row, embedding);
         }
