@@ -47,7 +47,7 @@ use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use jiff::Timestamp;
 use tokio::time::timeout;
 use tower::util::option_layer;
@@ -149,11 +149,12 @@ pub fn router(state: AppState) -> Router {
         .route("/heads/{task}/rollback", post(heads::roll_back))
         .route("/heads/{task}/weights", get(heads::export).put(heads::import))
         .route("/examples", get(examples::list).delete(examples::delete))
-        .route("/train", get(train::list).post(train::submit))
+        .route("/train", get(train::list))
         .route("/train/{id}", get(train::show).delete(train::cancel))
         .route("/train/{id}/events", get(train::events))
         .route_layer(middleware::from_fn_with_state(state.clone(), room::share))
         .route_layer(middleware::from_fn_with_state(state.clone(), deadline::deadline))
+        .route("/train", uploads(post(train::submit), &state))
         .route("/", get(page::index))
         .route("/page/{*path}", get(page::file))
         .route("/metrics", get(info::metrics))
@@ -165,6 +166,13 @@ pub fn router(state: AppState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), observe::observe))
         .layer(cors)
         .with_state(state)
+}
+
+/// Routes whose bodies may take long to arrive.
+fn uploads(route: MethodRouter<AppState>, state: &AppState) -> MethodRouter<AppState> {
+    route
+        .route_layer(middleware::from_fn_with_state(state.clone(), room::share))
+        .route_layer(middleware::from_fn_with_state(state.clone(), deadline::upload))
 }
 
 /// How long a change may take that nobody waits for any more. A database that falls silent would keep

@@ -44,7 +44,7 @@ pub use outcome::Outcome;
 pub use queue::{Cancellation, MOST_ATTEMPTS, Recovered, Submission};
 pub use revision::Revision;
 pub use tasks::TaskChange;
-pub use versions::{NewVersion, StoredVersion, VersionInfo};
+pub use versions::{NewVersion, StoredVersion, Twin, VersionInfo};
 
 use error::During;
 

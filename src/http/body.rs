@@ -1,5 +1,6 @@
 //! Request bodies: read within their limit, decoded with errors that say where and why.
 
+pub mod pace;
 pub mod room;
 
 use axum::body::{BodyDataStream, Bytes, HttpBody};
@@ -9,6 +10,7 @@ use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::http::AppState;
+use crate::http::body::pace::Pace;
 use crate::http::body::room::Share;
 use crate::http::error::Problem;
 
@@ -99,6 +101,8 @@ pub struct Pieces {
     /// Bytes that are held of what was read before.
     held: usize,
     share: Option<Share>,
+    /// Of a body whose time its request's deadline does not bound.
+    pace: Option<Pace>,
 }
 
 impl Pieces {
@@ -111,8 +115,9 @@ impl Pieces {
         let announced = announced.ok_or_else(|| too_large(limit))?;
         // Room is taken for what arrives, not for what is announced: words cost nothing.
         let share = request.extensions_mut().remove::<Share>();
+        let pace = request.extensions_mut().remove::<Pace>();
         let body = request.into_body().into_data_stream();
-        Ok(Pieces { body, limit, announced, read: 0, held: 0, share })
+        Ok(Pieces { body, limit, announced, read: 0, held: 0, share, pace })
     }
 
     /// Says how many bytes are held by now of what was made of the pieces.
@@ -127,9 +132,15 @@ impl Pieces {
     /// The next piece; `None` at the body's end.
     ///
     /// # Errors
-    /// 413 once there is more than the limit, 429 once there is no [room] for more.
+    /// 413 once there is more than the limit, 429 once there is no [room] for more, 408 for one that does
+    /// not keep its [pace].
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        let Some(piece) = self.body.next().await else { return Ok(None) };
+        let next = self.body.next();
+        let next = match &self.pace {
+            Some(pace) => pace.keep(self.read, next).await?,
+            None => next.await,
+        };
+        let Some(piece) = next else { return Ok(None) };
         let piece = piece.map_err(|_| unreadable())?;
         self.read += piece.len();
         if self.read > self.limit {

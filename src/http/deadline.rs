@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::encoder::Deadline;
 use crate::http::AppState;
+use crate::http::body::pace::Pace;
 use crate::http::error::Problem;
 
 /// Milliseconds after which the client no longer wants an answer.
@@ -26,6 +27,25 @@ pub async fn deadline(
     request.extensions_mut().insert(deadline);
     let answer = tokio::time::timeout_at(deadline.moment().into(), next.run(request)).await;
     Ok(answer.unwrap_or_else(|_| Problem::timed_out(deadline.allowed()).into_response()))
+}
+
+/// In place of [`deadline`] where a body may take long to arrive: it has to keep its [`Pace`], and its
+/// handler bounds the time from its end to the answer. What a client asks for counts from the beginning.
+pub async fn upload(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let asked = requested(request.headers())?;
+    request.extensions_mut().insert(Pace::new(state.config.server.request_timeout));
+    let answer = next.run(request);
+    match asked {
+        Some(asked) => {
+            let answer = tokio::time::timeout(asked, answer).await;
+            Ok(answer.unwrap_or_else(|_| Problem::timed_out(asked).into_response()))
+        }
+        None => Ok(answer.await),
+    }
 }
 
 /// What the client asks for, if it does.

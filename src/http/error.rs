@@ -175,6 +175,11 @@ impl Problem {
         Problem { rejection, retry_after: Some(RETRY_AFTER), ..problem }
     }
 
+    /// The request did not arrive in time.
+    pub fn too_slow(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail)
+    }
+
     /// The deadline passed before there was an answer.
     pub fn timed_out(allowed: Duration) -> Problem {
         let detail = format!(

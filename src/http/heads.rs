@@ -80,17 +80,35 @@ pub struct HeadList {
     heads: Vec<HeadView>,
 }
 
-/// The body of `PUT /heads/{task}`.
+/// The body of `PUT /heads/{task}`: all that the task is. What is left out is as the configuration
+/// declares it, if it declares the task, or else the default.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadDefinition {
     labels: Vec<String>,
     model: Option<String>,
-    #[serde(default)]
-    multi_label: bool,
-    #[serde(default)]
-    new_labels: NewLabels,
+    multi_label: Option<bool>,
+    new_labels: Option<NewLabels>,
     threshold: Option<f32>,
+}
+
+impl HeadDefinition {
+    fn task(self, name: String, state: &AppState) -> Result<Task, Problem> {
+        let declared = state.config.declared_tasks().into_iter().find(|task| task.name == name);
+        let declared = declared.as_ref();
+        let model = self.model.or_else(|| declared.map(|task| task.model.clone()));
+        let model = state.encoder(model.as_deref())?.info().name.clone();
+        let kind = match self.multi_label {
+            Some(true) => Kind::MultiLabel,
+            Some(false) => Kind::SingleLabel,
+            None => declared.map(|task| task.kind).unwrap_or_default(),
+        };
+        let new_labels = self.new_labels.or(declared.map(|task| task.new_labels));
+        let threshold = self.threshold.or(declared.and_then(|task| task.threshold));
+        check_threshold(threshold)?;
+        let task = Task::new(name, model, self.labels, kind, &state.config.limits.task_limits())?;
+        Ok(Task { new_labels: new_labels.unwrap_or_default(), threshold, ..task })
+    }
 }
 
 pub async fn list(State(state): State<AppState>) -> Result<Answer<HeadList>, Problem> {
@@ -113,13 +131,7 @@ pub async fn put(
     Segment(name): Segment,
     Json(definition): Json<HeadDefinition>,
 ) -> Result<(StatusCode, Answer<HeadDetail>), Problem> {
-    let model = state.encoder(definition.model.as_deref())?.info().name.clone();
-    let limits = state.config.limits.task_limits();
-    let kind = if definition.multi_label { Kind::MultiLabel } else { Kind::SingleLabel };
-    let task = Task::new(name.clone(), model, definition.labels, kind, &limits)?;
-    check_threshold(definition.threshold)?;
-    let (new_labels, threshold) = (definition.new_labels, definition.threshold);
-    let task = Task { new_labels, threshold, ..task };
+    let task = definition.task(name.clone(), &state)?;
     let change = to_the_end(define(state.clone(), task.clone())).await?;
     if state.heads.snapshot().get(&name).is_none_or(|live| !live.task.is_grown_from(&task)) {
         // Another replica has just made it.

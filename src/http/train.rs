@@ -13,6 +13,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use events::events;
@@ -122,13 +123,24 @@ pub struct DryRun {
 }
 
 /// Accepts a job: 202 with its place in `Location`, once it is durable. A dry run ends before: 200 with
-/// what would be accepted.
+/// what would be accepted. The time for an answer begins when all examples are there.
 pub async fn submit(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     if state.readiness.phase() != Phase::Ready {
         return Err(Problem::unavailable("draining", "the server is shutting down"));
     }
     let share = request.extensions().get::<Share>().cloned();
     let (request, examples) = decode(&state, request).await?;
+    let most = state.config.server.request_timeout;
+    let answer = timeout(most, accept(state, request, examples, share)).await;
+    answer.unwrap_or_else(|_| Err(Problem::timed_out(most)))
+}
+
+async fn accept(
+    state: AppState,
+    request: TrainRequest,
+    examples: Checked,
+    share: Option<Share>,
+) -> Result<Response, Problem> {
     let dry_run = request.dry_run;
     let spec = request.check(&state, &examples).await?;
     let Checked { examples, skipped, .. } = examples;

@@ -11,8 +11,7 @@ use std::time::Duration;
 use sqlx::{AnyConnection, Row};
 
 use crate::store::error::{During, StoreError};
-use crate::store::queue::take_turn;
-use crate::store::{Store, outcome, queue};
+use crate::store::{Store, outcome};
 use crate::training::progress::Progress;
 
 /// How long a lease lasts unless the configuration says otherwise.
@@ -67,19 +66,6 @@ impl Store {
         let cancelled: Option<String> = row.try_get("reason").during(OPERATION)?;
         tx.commit().await.during(OPERATION)?;
         Ok(if cancelled.is_some() { Renewal::Cancel } else { Renewal::Continue })
-    }
-
-    /// Puts a running job back into the queue, ahead of younger ones: its holder cannot go on.
-    ///
-    /// # Errors
-    /// As [`Store::renew`].
-    pub async fn release(&self, job: &str) -> Result<(), StoreError> {
-        const OPERATION: &str = "release a job";
-        let mut tx = self.begin(OPERATION).await?;
-        take_turn(&mut tx).await?;
-        self.confirm(&mut tx, job, OPERATION).await?;
-        queue::requeue(&mut tx, job).await?;
-        tx.commit().await.during(OPERATION)
     }
 
     /// Makes sure that this replica holds the lease on a running job, and that it still does when the

@@ -32,7 +32,7 @@ pub struct Outcome {
 }
 
 impl Store {
-    /// Adds reports of epochs to a running job, in one step.
+    /// Adds reports of epochs to a running job, in one step. One that is there already stays.
     ///
     /// # Errors
     /// [`StoreError::NotFinite`], as JSON knows no other numbers; [`StoreError::UnknownJob`];
@@ -49,7 +49,9 @@ impl Store {
         let mut tx = self.begin(OPERATION).await?;
         self.confirm(&mut tx, job, OPERATION).await?;
         for report in reports {
-            sqlx::query("INSERT INTO job_epochs (job, epoch, report) VALUES ($1, $2, $3)")
+            let insert = "INSERT INTO job_epochs (job, epoch, report) VALUES ($1, $2, $3)
+                 ON CONFLICT (job, epoch) DO NOTHING";
+            sqlx::query(insert)
                 .bind(job)
                 .bind(i64::from(report.epoch))
                 .bind(serde_json::to_string(report).expect("a report always makes JSON"))

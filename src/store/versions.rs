@@ -20,12 +20,20 @@ pub struct NewVersion {
     pub parent: Option<i64>,
     /// Opaque to the store.
     pub weights: Vec<u8>,
-    /// The head that was fit without the held-out rows, in the form of `weights`.
-    pub twin: Option<Vec<u8>>,
+    pub twin: Option<Twin>,
     /// How the twin did on the held-out rows; opaque to the store.
     pub evaluation: Option<Value>,
     /// Whether it is to answer from now on, or only to be there.
     pub goes_live: bool,
+}
+
+/// The head that was fit without the held-out rows. Opaque to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// In the form of [`NewVersion::weights`].
+    pub weights: Vec<u8>,
+    /// Which rows these are.
+    pub unseen: Vec<u8>,
 }
 
 /// What is known of a head version besides its weights.
@@ -51,7 +59,7 @@ pub struct StoredVersion {
     pub info: VersionInfo,
     /// The bytes that were stored.
     pub weights: Vec<u8>,
-    pub twin: Option<Vec<u8>>,
+    pub twin: Option<Twin>,
 }
 
 impl Store {
@@ -134,10 +142,11 @@ pub(super) async fn insert(
         tasks::grow(tx, &grown).await?;
     }
     let version: i64 = row.try_get("last_version").during(OPERATION)?;
+    let (twin, unseen) = new.twin.map(|it| (it.weights, it.unseen)).unzip();
     sqlx::query(
         "INSERT INTO head_versions
-            (task, version, encoder, parent, job, created_at, weights, twin, evaluation)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            (task, version, encoder, parent, job, created_at, weights, twin, unseen, evaluation)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(&new.task.name)
     .bind(version)
@@ -146,7 +155,8 @@ pub(super) async fn insert(
     .bind(job)
     .bind(now)
     .bind(new.weights)
-    .bind(new.twin)
+    .bind(twin)
+    .bind(unseen)
     .bind(new.evaluation.as_ref().map(Value::to_string))
     .execute(&mut *tx)
     .await
@@ -169,7 +179,9 @@ pub(super) async fn insert(
 pub(super) fn decode(row: &AnyRow) -> Result<StoredVersion, StoreError> {
     const OPERATION: &str = "read the weights of a head version";
     let weights = row.try_get("weights").during(OPERATION)?;
-    let twin = row.try_get("twin").during(OPERATION)?;
+    let twin: Option<Vec<u8>> = row.try_get("twin").during(OPERATION)?;
+    let unseen: Option<Vec<u8>> = row.try_get("unseen").during(OPERATION)?;
+    let twin = twin.zip(unseen).map(|(weights, unseen)| Twin { weights, unseen });
     Ok(StoredVersion { info: decode_info(row)?, weights, twin })
 }
 
@@ -194,8 +206,8 @@ fn decode_info(row: &AnyRow) -> Result<VersionInfo, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::NewVersion;
     use crate::store::fixtures::*;
+    use crate::store::{NewVersion, Twin};
 
     #[tokio::test]
     async fn versions_count_from_one_and_the_newest_is_live() {
@@ -222,13 +234,16 @@ mod tests {
         assert_eq!((&before.info, &before.weights), (&published[0], &weights));
 
         let next = start(&store, &spec(), &[]).await;
-        let child = NewVersion { parent: Some(1), ..new_version(topic(), b"new") };
+        let twin = Some(Twin { weights: vec![1, 2], unseen: vec![3] });
+        let child =
+            NewVersion { parent: Some(1), twin: twin.clone(), ..new_version(topic(), b"new") };
         finish(&store, &next.id, vec![child]).await.unwrap();
         let mut after = store.version("topic", 1).await.unwrap().unwrap();
         assert!(!std::mem::replace(&mut after.info.live, true));
         assert_eq!(after, before);
         let child = store.version("topic", 2).await.unwrap().unwrap();
         assert_eq!((child.info.parent, child.info.job), (Some(1), Some(next.id)));
+        assert_eq!((before.twin, child.twin), (None, twin));
         assert_eq!(store.version("topic", 3).await.unwrap(), None);
     }
 

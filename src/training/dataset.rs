@@ -8,7 +8,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use thiserror::Error;
 
-pub use split::{SHARE, Split};
+pub use split::Split;
 pub use truth::{Balance, Truth};
 
 use crate::heads::Kind;

@@ -8,7 +8,7 @@ use crate::training::calibration::{ReliabilityBin, expected_calibration_error, r
 use crate::training::dataset::Labelled;
 use crate::training::job::Scores;
 use crate::training::predictions::{Predictions, Row};
-use crate::training::selection::{Blend, Candidate};
+use crate::training::selection::{Blend, Candidate, EarlyStop};
 
 /// The most labels for which a confusion matrix is kept: it grows with their square, and every version
 /// and job record has one.
@@ -50,6 +50,9 @@ pub struct Evaluation {
     /// What the strength was chosen by: empty where it was given or there were too few rows.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub cross_validation: Vec<Candidate>,
+    /// When the fit stopped; absent where it had no patience.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub early_stopping: Option<EarlyStop>,
     /// In the order of the task's labels.
     pub labels: Vec<LabelScores>,
     /// Rows by their own label (outer) and the answer (inner), in the order of the task's labels.
@@ -134,6 +137,7 @@ impl Evaluation {
             l2: None,
             blend: None,
             cross_validation: Vec::new(),
+            early_stopping: None,
             labels: Vec::new(),
             confusion: Vec::new(),
         };

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::heads::Kind;
-use crate::training::dataset::SHARE;
 use crate::training::progress::Progress;
 use crate::training::result::{JobResult, Promote};
 use crate::training::selection::Strength;
@@ -94,15 +93,6 @@ pub struct JobSpec {
     /// How far below the live version's accuracy a new one may be to go live, as a share.
     #[serde(default = "default_margin")]
     pub margin: f64,
-}
-
-impl JobSpec {
-    /// The share to hold out, or `None` for as much as says something. A patience needs rows to be
-    /// impatient about.
-    pub fn validation_share(&self) -> Option<f64> {
-        let patient = matches!(self.solver, Solver::Adam { patience: Some(_), .. });
-        self.validation.or(patient.then_some(SHARE))
-    }
 }
 
 fn default_margin() -> f64 {

@@ -10,9 +10,9 @@ use crate::training::evaluation::{Evaluation, Evidence};
 use crate::training::job::EpochReport;
 use crate::training::predictions::Predictions;
 use crate::training::selection::{
-    Blend, CrossValidation, FEWEST_ROWS, Selection, Strength, fallback,
+    Blend, CrossValidation, EarlyStop, FEWEST_ROWS, Selection, Stage, StoppedBy, Strength, fallback,
 };
-use crate::training::solver::{FitError, Fitted, Part, Solver, check_parts, fit};
+use crate::training::solver::{AdamSettings, FitError, Fitted, Part, Solver, check_parts, fit};
 use crate::training::thresholds::decide;
 
 /// How to learn.
@@ -22,7 +22,7 @@ pub struct Plan {
     /// [`Strength::Auto`] is for [`Solver::Lbfgs`]; Adam takes it for 0.
     pub l2: Strength,
     /// Whether to fit a temperature to each head: to the predictions of the cross-validation that
-    /// chooses `l2`; where it is given, to the held-out rows; without these, with L-BFGS, to the
+    /// chooses `l2` or the number of epochs; without one, to the held-out rows; without these, with L-BFGS, to the
     /// predictions of a cross-validation all the same. Where there are fewer than ten rows for that,
     /// the head stays as it is. The thresholds of a multi-label head are [chosen](decide) by the same
     /// predictions; where there are such without a temperature, also then.
@@ -43,8 +43,9 @@ pub enum Start {
 /// What is going on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// An epoch of a cross-validation is about to begin.
-    CrossValidation,
+    /// An epoch of a cross-validation is about to begin: where it is among those of all tasks, as far as
+    /// these are known.
+    CrossValidation(Stage),
     /// An epoch of the fit on the training rows has ended.
     Epoch(EpochReport),
     /// An epoch of the fit on all rows has ended.
@@ -77,7 +78,8 @@ pub struct Learning {
 /// For each task: the strength of the penalty, and what is [blended](crate::training::selection::Blend)
 /// with the regression, is settled by cross-validation on the training rows; the head's twin is fit on
 /// these, its temperature and its thresholds found, the twin scored on the held-out rows; then the head is
-/// fit on all rows.
+/// fit on all rows. A patience looks at the held-out rows; where fewer than ten of these say anything of
+/// the task, a cross-validation on the training rows tells how many epochs it gets.
 ///
 /// # Errors
 /// As [`fit`].
@@ -99,21 +101,21 @@ pub fn learn(
     })?;
     let mut learnt = Vec::with_capacity(settled.len());
     for (task, (settled, fitted)) in settled.into_iter().zip(&fitted).enumerate() {
-        learnt.push(assess(plan, &split, task, settled, &fitted.head));
+        learnt.push(assess(plan, &split, task, settled, fitted));
     }
     // The copy of the training rows is not needed any more.
     let held_out = split.validation;
     if let Some(all) = all {
         let data = Split { train: all, validation: None };
         for (task, part) in parts.iter().enumerate() {
-            let Part::Train { head, l2 } = part else { continue };
+            let Part::Train { head, l2, .. } = part else { continue };
             // The others only stand by.
             let mut parts: Vec<Part> =
                 fitted.iter().map(|twin| Part::Freeze(twin.head.clone())).collect();
-            let (solver, head) = refit_from(&plan.solver, head, &fitted[task]);
-            parts[task] = Part::Train { head, l2: *l2 };
+            let (head, epochs) = refit_from(&plan.solver, head, &fitted[task]);
+            parts[task] = Part::Train { head, l2: *l2, epochs };
             let on_epoch = &mut |_| on_step(Step::Refit);
-            let mut refit = fit(&solver, &data, parts, plan.seed, on_epoch)?;
+            let mut refit = fit(&plan.solver, &data, parts, plan.seed, on_epoch)?;
             let learnt = &mut learnt[task];
             let decision = learnt.head.decision().clone();
             let Evaluation { temperature, blend, .. } = learnt.evaluation;
@@ -124,10 +126,12 @@ pub fn learn(
     Ok(Learning { heads: learnt, held_out })
 }
 
-/// A task whose penalty is settled.
+/// A task whose penalty is settled, and what ends its fit.
 struct Settled {
     part: Part,
     selection: Option<Selection>,
+    /// What tells a patience when to stop, and how many rows do.
+    stopped_by: Option<(StoppedBy, usize)>,
 }
 
 fn settle(
@@ -136,47 +140,107 @@ fn settle(
     starts: Vec<Start>,
     on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
 ) -> Result<Vec<Settled>, FitError> {
-    let l2 = match plan.l2 {
-        Strength::Given(l2) => l2,
-        Strength::Auto => 0.0,
-    };
+    let l2 = plan.l2.given();
     let parts: Vec<Part> = starts
         .into_iter()
         .map(|start| match start {
-            Start::Train(head) => Part::Train { head, l2 },
+            Start::Train(head) => Part::Train { head, l2, epochs: None },
             Start::Freeze(head) => Part::Freeze(head),
         })
         .collect();
     let train = &split.train;
     check_parts(train, &parts)?;
-    let lbfgs = matches!(plan.solver, Solver::Lbfgs { .. });
+    let unseen = |task| unseen(split, task).map_or(0, |rows| rows.len());
+    let is_open = |(task, part): (usize, &Part)| {
+        matches!(part, Part::Train { .. }) && plan.leaves_open(unseen(task))
+    };
+    let to_come = parts.iter().enumerate().filter(|&it| is_open(it)).count();
+    let mut searches = Searches { plan, done: 0, most: 0, to_come, on_step };
     let mut settled = Vec::with_capacity(parts.len());
     for (task, mut part) in parts.into_iter().enumerate() {
-        let mut selection = None;
-        if let Part::Train { head, l2 } = &mut part
-            && lbfgs
-        {
-            let auto = plan.l2 == Strength::Auto;
-            let enough = unseen(split, task).is_some_and(|rows| rows.len() >= FEWEST_ROWS);
-            if auto || plan.calibrate && !enough {
-                let validation = CrossValidation { data: train, task, like: head, seed: plan.seed };
-                let run = validation.run(plan.l2, &mut || on_step(Step::CrossValidation));
-                selection = match run {
-                    ControlFlow::Continue(selection) => selection,
-                    ControlFlow::Break(()) => return Err(FitError::Cancelled { epoch: 0 }),
-                };
+        let (mut selection, mut stopped_by) = (None, None);
+        if let Part::Train { head, l2, epochs } = &mut part {
+            let unseen = unseen(task);
+            if plan.leaves_open(unseen) {
+                selection = searches.next(train, task, head)?;
             }
             if let Some(selection) = &selection {
                 *l2 = selection.l2;
-                // The way from there is shorter, and the end is the same.
+                *epochs = selection.epochs;
                 *head = selection.head.clone();
-            } else if auto {
+            } else if plan.l2 == Strength::Auto && matches!(plan.solver, Solver::Lbfgs { .. }) {
                 *l2 = fallback(train, task);
             }
+            if let Solver::Adam { patience: Some(_), .. } = plan.solver {
+                stopped_by = Some(match &selection {
+                    Some(selection) => (StoppedBy::CrossValidation, selection.predictions.len()),
+                    None if unseen >= FEWEST_ROWS => (StoppedBy::HeldOut, unseen),
+                    None => {
+                        *epochs = Some(plan.solver.epochs());
+                        (StoppedBy::TooFewRows, train.labelled(task).len())
+                    }
+                });
+            }
         }
-        settled.push(Settled { part, selection });
+        settled.push(Settled { part, selection, stopped_by });
     }
     Ok(settled)
+}
+
+impl Plan {
+    /// Whether a task with so many held-out rows needs a cross-validation.
+    fn leaves_open(&self, unseen: usize) -> bool {
+        let few = unseen < FEWEST_ROWS;
+        match self.solver {
+            Solver::Lbfgs { .. } => self.l2 == Strength::Auto || self.calibrate && few,
+            Solver::Adam { patience, .. } => patience.is_some() && few,
+        }
+    }
+}
+
+/// The cross-validations of all tasks, one after another.
+struct Searches<'a> {
+    plan: &'a Plan,
+    /// Steps of the tasks before.
+    done: usize,
+    /// The most that one of them might have taken.
+    most: usize,
+    /// Tasks.
+    to_come: usize,
+    on_step: &'a mut dyn FnMut(Step) -> ControlFlow<()>,
+}
+
+impl Searches<'_> {
+    fn next(
+        &mut self,
+        data: &Dataset,
+        task: usize,
+        like: &Head,
+    ) -> Result<Option<Selection>, FitError> {
+        let Plan { ref solver, l2, seed, .. } = *self.plan;
+        self.to_come -= 1;
+        let (before, to_come) = (self.done, self.to_come);
+        let go_on = &mut |stage: Stage| {
+            self.done = before + stage.total;
+            self.most = self.most.max(stage.total);
+            // Nothing is known yet of the tasks to come.
+            let total = self.done + self.most * to_come;
+            let stage = Stage { done: before + stage.done, total, ..stage };
+            (self.on_step)(Step::CrossValidation(stage))
+        };
+        let validation = CrossValidation { data, task, like, seed };
+        let found = match *solver {
+            Solver::Adam { learning_rate, epochs, batch_size, patience: Some(patience) } => {
+                let settings = AdamSettings { learning_rate, batch_size, l2: l2.given(), seed };
+                validation.stop_early(epochs, patience, settings, go_on)
+            }
+            Solver::Lbfgs { .. } | Solver::Adam { patience: None, .. } => validation.run(l2, go_on),
+        };
+        match found {
+            ControlFlow::Continue(selection) => Ok(selection),
+            ControlFlow::Break(()) => Err(FitError::Cancelled { epoch: 0 }),
+        }
+    }
 }
 
 /// The held-out rows of a task, if there are any.
@@ -186,10 +250,10 @@ fn unseen(split: &Split, task: usize) -> Option<Labelled<'_>> {
 }
 
 /// Calibrates and scores a head that was fit on the training rows.
-fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head) -> Learnt {
-    let Settled { part, selection } = settled;
+fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, fitted: &Fitted) -> Learnt {
+    let Settled { part, selection, stopped_by } = settled;
     let blend = selection.as_ref().and_then(|selection| selection.blend);
-    let head = &blended(head, blend, &split.train.labelled(task));
+    let head = &blended(&fitted.head, blend, &split.train.labelled(task));
     let unseen = unseen(split, task).map(|rows| Predictions::of(head, &rows));
     let trained = matches!(part, Part::Train { .. });
     // Rows that tell how sure the head may be, and from when on to answer a label.
@@ -226,6 +290,7 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
         },
         blend,
         cross_validation: if plan.l2 == Strength::Auto { table } else { Vec::new() },
+        early_stopping: stopped_by.map(|(by, rows)| EarlyStop { epochs: fitted.epoch, by, rows }),
         ..scores.expect("a fit has seen at least one row")
     };
     let head = finished(head, temperature, decision);
@@ -233,16 +298,12 @@ fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, head: &Head
     Learnt { head, twin, evaluation }
 }
 
-/// How to fit on all rows: L-BFGS from the twin, which is near the end; Adam as it went before, as far
-/// as it went before.
-fn refit_from(solver: &Solver, start: &Head, twin: &Fitted) -> (Solver, Head) {
-    match *solver {
-        Solver::Lbfgs { epochs } => (Solver::Lbfgs { epochs }, twin.head.clone()),
-        Solver::Adam { learning_rate, batch_size, .. } => {
-            let epochs = twin.epoch;
-            let solver = Solver::Adam { learning_rate, epochs, batch_size, patience: None };
-            (solver, start.clone())
-        }
+/// How to fit on all rows: L-BFGS from the twin, which is near the end; Adam as it went before, for as
+/// many epochs as it took before.
+fn refit_from(solver: &Solver, start: &Head, twin: &Fitted) -> (Head, Option<u32>) {
+    match solver {
+        Solver::Lbfgs { .. } => (twin.head.clone(), None),
+        Solver::Adam { .. } => (start.clone(), Some(twin.epoch)),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::training::job::JobState;
+use crate::training::selection::{FoldFit, Stage};
 
 /// What is being done for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +19,8 @@ pub enum Phase {
     Gathering,
     /// Texts become embeddings; a step is a text.
     Embedding,
-    /// How strong the penalty is, or how sure a head may be, is found out on parts of the rows; how many
-    /// epochs that takes is not known.
+    /// How strong the penalty is, how sure a head may be, or when to stop is found out on parts of the rows;
+    /// a step is a fit to one part, or, where it is about when to stop, an epoch.
     CrossValidation,
     /// Heads are fit to embeddings; a step is an epoch.
     Fitting,
@@ -36,16 +37,20 @@ pub struct Progress {
     /// For the phases whose length is known beforehand.
     #[serde(flatten, default)]
     pub steps: Option<Steps>,
+    /// Of a cross-validation: what is being fit.
+    #[serde(flatten, default)]
+    pub fit: Option<FoldFit>,
 }
 
 /// How far a phase is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Steps {
-    /// Texts or epochs.
+    /// Texts, fits or epochs.
     pub done: usize,
-    /// At most: a fit that has converged ends before its last epoch.
+    /// At most: a fit that has converged ends before its last epoch, a search when it gets worse.
     pub total: usize,
-    /// Until the end of this phase at the rate so far; `None` before the first step.
+    /// Until the end of this phase at the rate so far; `None` before the first step. The fits of a
+    /// cross-validation take longer and longer, but most often fewer are needed.
     pub seconds_left: Option<f64>,
 }
 
@@ -59,6 +64,7 @@ struct Work {
     done: usize,
     /// 0 where it is not known.
     total: usize,
+    fit: Option<FoldFit>,
     /// The phase's beginning, and its last step.
     since: Instant,
     last: Instant,
@@ -68,8 +74,8 @@ impl Meter {
     /// The job enters a phase of `total` steps; 0 where their number is not known.
     pub fn enter(&self, job: &str, phase: Phase, total: usize) {
         let now = Instant::now();
-        let work = Work { job: job.to_owned(), phase, done: 0, total, since: now, last: now };
-        *self.work() = Some(work);
+        let job = job.to_owned();
+        *self.work() = Some(Work { job, phase, done: 0, total, fit: None, since: now, last: now });
     }
 
     /// So many steps of the phase have been done in all.
@@ -87,6 +93,14 @@ impl Meter {
         }
     }
 
+    /// As [`Meter::step`], for a cross-validation.
+    pub fn cross_validate(&self, Stage { done, total, fit }: Stage) {
+        if let Some(work) = &mut *self.work() {
+            work.step(Phase::CrossValidation, (done, total), Instant::now());
+            work.fit = fit;
+        }
+    }
+
     /// No job runs any more.
     pub fn clear(&self) {
         *self.work() = None;
@@ -95,7 +109,7 @@ impl Meter {
     /// Where a job is; `None` once it has ended, and where another process runs it.
     pub fn of(&self, job: &str, state: JobState) -> Option<Progress> {
         match state {
-            JobState::Queued => Some(Progress { phase: Phase::Queued, steps: None }),
+            JobState::Queued => Some(Progress { phase: Phase::Queued, steps: None, fit: None }),
             JobState::Running => {
                 let work = self.work();
                 let work = work.as_ref().filter(|work| work.job == job);
@@ -116,7 +130,7 @@ impl Work {
         if self.phase != phase {
             (self.phase, self.since) = (phase, self.last);
         }
-        (self.done, self.total, self.last) = (done, total, now);
+        (self.done, self.total, self.fit, self.last) = (done, total, None, now);
     }
 
     fn progress(&self, now: Instant) -> Progress {
@@ -127,7 +141,7 @@ impl Work {
             total,
             seconds_left: seconds_left(done, total, elapsed),
         });
-        Progress { phase: self.phase, steps }
+        Progress { phase: self.phase, steps, fit: self.fit }
     }
 }
 
@@ -140,6 +154,8 @@ fn seconds_left(done: usize, total: usize, elapsed: Duration) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -156,13 +172,14 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let (job, phase) = ("first".to_owned(), Phase::Fitting);
-        let mut work = Work { job, phase, done: 0, total: 100, since: start, last: start };
+        let mut work =
+            Work { job, phase, done: 0, total: 100, fit: None, since: start, last: start };
         let left = |work: &Work, seconds| work.progress(after(seconds)).steps?.seconds_left;
-        // A hundred seconds of cross-validation, whose end nobody knows.
-        for second in [1, 50, 100] {
-            work.step(Phase::CrossValidation, (0, 0), after(second));
+        // A hundred seconds of cross-validation, which turns out to need less than it might have.
+        for (done, total, second) in [(0, 60, 1), (20, 60, 50), (35, 45, 100)] {
+            work.step(Phase::CrossValidation, (done, total), after(second));
         }
-        assert_eq!(work.progress(after(100)), Progress { phase: work.phase, steps: None });
+        assert_eq!(left(&work, 105), Some(30.0));
         for epoch in 1..=10 {
             work.step(Phase::Fitting, (epoch, 100), after(100 + epoch as u64));
         }
@@ -177,19 +194,29 @@ mod tests {
         let meter = Meter::default();
         let running = || meter.of("first", JobState::Running);
         let waiting = || meter.of("second", JobState::Queued);
-        let queued = Progress { phase: Phase::Queued, steps: None };
+        let queued = Progress { phase: Phase::Queued, steps: None, fit: None };
         assert_eq!((running(), waiting()), (None, Some(queued)));
 
         meter.enter("first", Phase::Embedding, 512);
         let steps = Steps { done: 0, total: 512, seconds_left: None };
-        let begun = Progress { phase: Phase::Embedding, steps: Some(steps) };
+        let begun = Progress { phase: Phase::Embedding, steps: Some(steps), fit: None };
         assert_eq!((running(), waiting()), (Some(begun), Some(queued)));
         meter.reach(256);
         let steps = running().unwrap().steps.unwrap();
         assert_eq!((steps.done, steps.total), (256, 512));
         assert!(steps.seconds_left.is_some());
+
+        let fit = FoldFit { l2: 0.1, strength: 3, strengths: 7, fold: 2, folds: 5 };
+        meter.cross_validate(Stage { done: 11, total: 60, fit: Some(fit) });
+        let told = serde_json::to_value(running()).unwrap();
+        assert_eq!((&told["phase"], &told["done"]), (&json!("cross_validation"), &json!(11)));
+        assert_eq!((&told["strength"], &told["fold"]), (&json!(3), &json!(2)));
+        let read: Progress = serde_json::from_value(told).unwrap();
+        assert_eq!(read.fit, Some(fit));
+
         meter.enter("first", Phase::Publishing, 0);
-        assert_eq!(running(), Some(Progress { phase: Phase::Publishing, steps: None }));
+        let last = Progress { phase: Phase::Publishing, steps: None, fit: None };
+        assert_eq!(running(), Some(last));
 
         assert_eq!(meter.of("second", JobState::Running), None);
         assert_eq!(meter.of("first", JobState::Succeeded), None);

@@ -8,11 +8,12 @@ use serde_json::json;
 use crate::heads::head::Head;
 use crate::heads::live::{LiveHeads, LiveTask};
 use crate::heads::{HeadVersion, Task};
-use crate::store::{NewVersion, Outcome, Store, StoreError};
+use crate::store::{NewVersion, Outcome, Store, StoreError, Twin};
 use crate::training::background::compute;
 use crate::training::job::{Job, JobState};
 use crate::training::result::{JobResult, Promote, TaskResult};
-use crate::training::run::{Fitted, Trained};
+use crate::training::run::{Fitted, HeldOut, Trained};
+use crate::training::unseen::Unseen;
 use crate::training::verdict::{Verdict, judge};
 
 /// Judges each new head against the one that answers now, stores the versions and makes those live
@@ -49,7 +50,7 @@ pub(super) async fn publish(
         let evaluation = Some(trained.evaluation.clone());
         let result = TaskResult { version: None, live, champion_version, verdict, evaluation };
         tasks.insert(name.clone(), result);
-        outcome.versions.push(new_version(trained, live));
+        outcome.versions.push(new_version(trained, fitted.held_out.as_deref(), live));
     }
     let went_live = outcome.versions.iter().any(|version| version.goes_live);
     let rejected = !outcome.rejected.is_empty() && !went_live;
@@ -80,31 +81,41 @@ async fn verdict(
     let Some(held_out) = fitted.held_out.clone() else {
         return Ok(Verdict::TooFewRows { rows: 0 });
     };
-    let champion = twin(store, champion).await?;
+    let (champion, unseen) = twin(store, champion).await?;
     let (challenger, margin) = (trained.challenger().clone(), job.spec.margin);
-    let place = held_out.tasks().position(|task| task == trained.task.name);
-    let place = place.expect("a head is fit on a task of the data");
-    let judging =
-        compute(move || judge(&challenger, Some(&champion), &held_out.labelled(place), margin));
+    let place = held_out.place(&trained.task.name);
+    let judging = compute(move || {
+        let rows = held_out.data.labelled_among(place, held_out.fair_to(unseen.as_ref()));
+        judge(&challenger, Some(&champion), &rows, margin)
+    });
     Ok(judging.await.expect("heads of one task and encoder fit the same rows"))
 }
 
-/// The live version's head that was fit without the held-out rows, or what there is.
-async fn twin(store: &Store, live: &LiveTask) -> Result<Head, StoreError> {
+/// The live version's head that was fit without held-out rows, and which these were; or the live head
+/// itself, which has seen all that there was. Of one that was imported nobody knows: no row is held
+/// against it.
+async fn twin(store: &Store, live: &LiveTask) -> Result<(Head, Option<Unseen>), StoreError> {
     let stored = store.version(&live.task.name, live.version.version).await?;
-    let twin = stored.and_then(|stored| stored.twin);
-    // One that cannot be read is as good as none.
-    let twin = twin.and_then(|bytes| Head::from_bytes(&bytes).ok());
-    Ok(twin.unwrap_or_else(|| live.version.head.clone()))
+    let imported = stored.as_ref().is_some_and(|stored| stored.info.job.is_none());
+    let twin = stored.and_then(|stored| stored.twin).and_then(|twin| {
+        // One that cannot be read is as good as none.
+        Some((Head::from_bytes(&twin.weights).ok()?, Some(Unseen::from_bytes(&twin.unseen)?)))
+    });
+    let itself = || (live.version.head.clone(), (!imported).then(Unseen::default));
+    Ok(twin.unwrap_or_else(itself))
 }
 
-fn new_version(trained: &Trained, goes_live: bool) -> NewVersion {
+fn new_version(trained: &Trained, held_out: Option<&HeldOut>, goes_live: bool) -> NewVersion {
+    let twin = trained.twin.as_ref().zip(held_out).map(|(twin, held_out)| Twin {
+        weights: twin.to_bytes(),
+        unseen: held_out.unseen(held_out.place(&trained.task.name)).to_bytes(),
+    });
     NewVersion {
         task: trained.task.clone(),
         encoder: trained.encoder.clone(),
         parent: trained.parent,
         weights: trained.head.to_bytes(),
-        twin: trained.twin.as_ref().map(Head::to_bytes),
+        twin,
         evaluation: Some(json!(trained.evaluation)),
         goes_live,
     }

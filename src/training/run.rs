@@ -1,5 +1,6 @@
 //! One job from its examples to new weights: gather, embed, fit. Nothing is published here.
 
+mod held_out;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,6 +13,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::held_out::HeldOut;
+
 use crate::causes::Causes;
 use crate::encoder::Encoder;
 use crate::heads::head::Head;
@@ -22,10 +25,12 @@ use crate::store::{Store, StoreError};
 use crate::training::background::compute;
 use crate::training::dataset::Dataset;
 use crate::training::evaluation::Evaluation;
+use crate::training::hold::Hold;
 use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode, Target};
 use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
 use crate::training::progress::{Meter, Phase};
 use crate::training::result::{RowCounts, Seconds, TextCounts};
+use crate::training::run::held_out::HeldOutText;
 use crate::training::run::rows::Rows;
 use crate::training::solver::FitError;
 
@@ -35,6 +40,8 @@ const STEPS: usize = 64;
 /// What a run works with.
 pub(super) struct Run<'a> {
     pub store: &'a Store,
+    /// What is asked of the store waits for it while it is away.
+    pub hold: &'a Hold<'a>,
     pub encoder: &'a Encoder,
     pub heads: &'a Snapshot,
     pub metrics: &'a Metrics,
@@ -45,8 +52,7 @@ pub(super) struct Run<'a> {
 /// The heads that a run has fit, and what they can be judged by.
 pub(super) struct Fitted {
     pub heads: Vec<Trained>,
-    /// Rows that no twin was fit on.
-    pub held_out: Option<Arc<Dataset>>,
+    pub held_out: Option<Arc<HeldOut>>,
     pub texts: TextCounts,
     pub rows: RowCounts,
     pub seconds: Seconds,
@@ -76,8 +82,7 @@ impl Trained {
 /// Why a run gave no heads.
 pub(super) enum RunError {
     Cancelled,
-    /// The database went away, or another replica took the job over: nothing to hold against it.
-    Interrupted,
+    TakenOver,
     /// With the reason, as the job's record shows it.
     Failed(String),
 }
@@ -97,6 +102,7 @@ impl Run<'_> {
         // Copies of large arrays: nothing for the async runtime.
         let prepared = compute(move || prepare(labels, &rows, embedded.values, &spec)).await;
         let prepared = prepared.map_err(failed)?.map_err(RunError::Failed)?;
+        let texts = prepared.texts.clone();
         let Learning { heads, held_out } = self.learn(job, prepared, start, cancel).await?;
         let seconds =
             Seconds { embedding: embedded.seconds, fitting: clock.elapsed().as_secs_f64() };
@@ -111,7 +117,7 @@ impl Run<'_> {
         let learnt = live.into_iter().zip(tasks).zip(heads);
         let unfrozen = learnt.filter(|((_, task), _)| !job.spec.frozen.contains(&task.name));
         let heads = unfrozen.map(trained).collect();
-        let held_out = held_out.map(Arc::new);
+        let held_out = held_out.map(|data| Arc::new(HeldOut { data, texts }));
         Ok(Fitted { heads, held_out, texts: embedded.counts, rows: counts, seconds })
     }
 
@@ -147,7 +153,7 @@ impl Run<'_> {
     async fn learn(
         &self,
         job: &Job,
-        (data, held_out): Prepared,
+        Prepared { data, held_out, .. }: Prepared,
         start: Vec<Start>,
         cancel: &CancellationToken,
     ) -> Result<Learning, RunError> {
@@ -167,7 +173,7 @@ impl Run<'_> {
                 let heard = match step {
                     Step::Epoch(_) => sender.blocking_send(step).is_ok(),
                     // Only to be seen as it goes by.
-                    Step::CrossValidation | Step::Refit => {
+                    Step::CrossValidation(_) | Step::Refit => {
                         !matches!(sender.try_send(step), Err(TrySendError::Closed(_)))
                     }
                 };
@@ -185,7 +191,7 @@ impl Run<'_> {
             let mut reports = Vec::new();
             for step in batch.drain(..) {
                 match step {
-                    Step::CrossValidation => self.progress.step(Phase::CrossValidation, 0, 0),
+                    Step::CrossValidation(stage) => self.progress.cross_validate(stage),
                     Step::Refit => {
                         refit += 1;
                         self.progress.step(Phase::Refitting, refit, epochs * trained);
@@ -208,7 +214,7 @@ impl Run<'_> {
 
     async fn record(&self, job: &Job, reports: &[EpochReport]) -> Result<(), RunError> {
         let Some(last) = reports.last() else { return Ok(()) };
-        self.store.record_epochs(&job.id, reports).await?;
+        self.hold.persist(|| self.store.record_epochs(&job.id, reports)).await?;
         for (task, scores) in &last.tasks {
             let label = TaskLabel { task: task.clone() };
             self.metrics.epoch_loss.get_or_create(&label).set(scores.train.loss);
@@ -238,8 +244,12 @@ fn known(head: &Head, task: &Task) -> Head {
     head.extended(further).expect("the labels of a task differ")
 }
 
-/// The rows to learn from, and which of them to hold out.
-type Prepared = (Dataset, Vec<bool>);
+/// The rows to learn from, which of them to hold out, and the texts of these.
+struct Prepared {
+    data: Dataset,
+    held_out: Vec<bool>,
+    texts: Vec<HeldOutText>,
+}
 
 fn prepare(
     tasks: Vec<Task>,
@@ -249,13 +259,14 @@ fn prepare(
 ) -> Result<Prepared, String> {
     let dataset = label(tasks, rows, embeddings)?;
     let held_out = dataset
-        .choose_held_out(spec.validation_share(), &rows.hashes)
+        .choose_held_out(spec.validation, &rows.hashes)
         .map_err(|error| error.to_string())?;
-    let dataset = match spec.class_weight {
+    let data = match spec.class_weight {
         Some(ClassWeight::Balanced) => dataset.balanced(),
         None => dataset,
     };
-    Ok((dataset, held_out))
+    let texts = HeldOutText::of(rows, &held_out);
+    Ok(Prepared { data, held_out, texts })
 }
 
 fn label(tasks: Vec<Task>, rows: &Rows, embeddings: Array2<f32>) -> Result<Dataset, String> {
@@ -307,8 +318,7 @@ fn parent(live: &LiveTask, spec: &JobSpec) -> Option<i64> {
 impl From<StoreError> for RunError {
     fn from(error: StoreError) -> RunError {
         match error {
-            StoreError::LeaseLost { .. } | StoreError::JobState { .. } => RunError::Interrupted,
-            error if error.is_outage() => RunError::Interrupted,
+            StoreError::LeaseLost { .. } | StoreError::JobState { .. } => RunError::TakenOver,
             error => failed(error),
         }
     }

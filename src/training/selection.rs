@@ -1,19 +1,24 @@
-//! Choosing how strong the penalty is, and what stands beside it: stratified k-fold cross-validation.
+//! Choosing how strong the penalty is and what stands beside it, or how long to go on: stratified k-fold
+//! cross-validation.
 
 mod blend;
-
+mod epochs;
 mod folds;
+mod stage;
 
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use self::blend::Blend;
+pub use self::epochs::{EarlyStop, StoppedBy};
+pub use self::stage::{FoldFit, Stage};
 
 use crate::heads::head::Head;
 use crate::training::calibration::temperature;
 use crate::training::dataset::Dataset;
 use crate::training::predictions::Predictions;
+use crate::training::selection::blend::SHRINKAGES;
 use crate::training::selection::folds::Folds;
 use crate::training::solver::Path;
 
@@ -25,6 +30,16 @@ pub enum Strength {
     Auto,
     /// The inverse of scikit-learn's `C`; see [`Solver`](crate::training::solver::Solver).
     Given(f64),
+}
+
+impl Strength {
+    /// 0 until one is chosen.
+    pub fn given(self) -> f64 {
+        match self {
+            Strength::Given(l2) => l2,
+            Strength::Auto => 0.0,
+        }
+    }
 }
 
 /// Written for what it is: `"auto"`.
@@ -95,11 +110,14 @@ pub struct Selection {
     pub candidates: Vec<Candidate>,
     /// What it gains by, beside a regression of that strength; only sought where the strength is.
     pub blend: Option<Blend>,
+    /// After how many epochs the loss was least, where that was sought.
+    pub epochs: Option<u32>,
     /// What the heads that come of both say of the rows that they were not fit on.
     pub predictions: Predictions,
     /// At which these predictions have the least loss.
     pub temperature: f64,
-    /// The mean of the regressions: near to what all rows together would give.
+    /// Where the fit to all rows is to start: with the mean of the regressions, which is near to its end;
+    /// where `epochs` counts how far it goes, where those started that were counted.
     pub head: Head,
 }
 
@@ -133,12 +151,12 @@ pub struct CrossValidation<'a> {
 
 impl CrossValidation<'_> {
     /// Tries strengths, strong ones first: each fold's rows are scored by heads that were fit on the other folds'. A
-    /// given strength is the only one, and stays without a [`Blend`]. Asks `go_on` before each epoch, and
-    /// breaks off if it says so. Gives `None` where there are too few rows.
+    /// given strength is the only one, and stays without a [`Blend`]. Tells `go_on` before each epoch how far
+    /// it is, and breaks off if that says so. Gives `None` where there are too few rows.
     pub fn run(
         &self,
         strength: Strength,
-        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+        go_on: &mut dyn FnMut(Stage) -> ControlFlow<()>,
     ) -> ControlFlow<(), Option<Selection>> {
         let rows = self.data.labelled(self.task);
         let scale = rows.mean_square();
@@ -156,10 +174,21 @@ impl CrossValidation<'_> {
         let mut best: Option<(Selection, Vec<Head>)> = None;
         let mut candidates = Vec::with_capacity(strengths.len());
         let mut worse = 0;
-        for l2 in strengths {
+        let (count, blends) = match strength {
+            Strength::Auto => (strengths.len(), SHRINKAGES.len()),
+            Strength::Given(_) => (1, 0),
+        };
+        for (place, &l2) in strengths.iter().enumerate() {
             let mut heads = Vec::with_capacity(paths.len());
-            for path in &mut paths {
-                match path.fit(l2, go_on)? {
+            for (fold, path) in paths.iter_mut().enumerate() {
+                let (strength, fold) = (place + 1, fold + 1);
+                let fit = FoldFit { l2, strength, strengths: count, fold, folds: folds.count() };
+                let stage = Stage {
+                    done: place * folds.count() + fold - 1,
+                    total: (count + blends) * folds.count(),
+                    fit: Some(fit),
+                };
+                match path.fit(l2, &mut || go_on(stage))? {
                     Some(head) => heads.push(head),
                     None => return ControlFlow::Continue(None),
                 }
@@ -202,7 +231,9 @@ impl CrossValidation<'_> {
         }
         let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
         let (head, candidates) = (mean(heads), Vec::new());
-        (candidate, Selection { l2, candidates, blend: None, predictions, temperature, head })
+        let selection =
+            Selection { l2, candidates, blend: None, epochs: None, predictions, temperature, head };
+        (candidate, selection)
     }
 }
 
@@ -243,7 +274,7 @@ mod tests {
     fn select(data: &Dataset, strength: Strength) -> Option<Selection> {
         let like = Head::seeded(["a", "b", "c"].map(str::to_owned).to_vec(), WIDTH, 0).unwrap();
         let validation = CrossValidation { data, task: 0, like: &like, seed: 3 };
-        match validation.run(strength, &mut || ControlFlow::Continue(())) {
+        match validation.run(strength, &mut |_| ControlFlow::Continue(())) {
             ControlFlow::Continue(selection) => selection,
             ControlFlow::Break(()) => panic!("nobody stopped it"),
         }
@@ -295,12 +326,43 @@ mod tests {
     }
 
     #[test]
+    fn a_cross_validation_tells_how_far_it_is() {
+        let data = data(90, 0.7, 1.0);
+        let like = Head::seeded(["a", "b", "c"].map(str::to_owned).to_vec(), WIDTH, 0).unwrap();
+        let validation = CrossValidation { data: &data, task: 0, like: &like, seed: 3 };
+        for (strength, count, most) in
+            [(Strength::Auto, GRID.len(), 60), (Strength::Given(0.1), 1, 5)]
+        {
+            let mut stages: Vec<Stage> = Vec::new();
+            let found = validation.run(strength, &mut |stage| {
+                stages.push(stage);
+                ControlFlow::Continue(())
+            });
+            let ControlFlow::Continue(Some(found)) = found else { panic!("nobody stopped it") };
+            assert!(stages.is_sorted_by_key(|stage| stage.done));
+            assert!(stages.iter().all(|stage| stage.done < stage.total && stage.total <= most));
+            let fits: Vec<FoldFit> = stages.iter().filter_map(|stage| stage.fit).collect();
+            assert!(fits.iter().all(|it| it.strengths == count && it.folds == 5));
+            let (first, last) = (fits[0], fits[fits.len() - 1]);
+            assert_eq!((first.strength, first.fold, first.l2), (1, 1, found.candidates[0].l2));
+            assert_eq!((last.strength, last.fold), (found.candidates.len(), 5));
+            // What need not be tried is taken off what is to come.
+            let tried = found.candidates.len() * 5;
+            let of_blends = if strength == Strength::Auto { 25 } else { 0 };
+            assert_eq!(
+                stages.last().unwrap().total,
+                if of_blends > 0 { tried + of_blends } else { 5 }
+            );
+        }
+    }
+
+    #[test]
     fn a_cross_validation_stops_when_told_to() {
         let data = data(60, 1.0, 1.0);
         let like = Head::seeded(["a", "b", "c"].map(str::to_owned).to_vec(), WIDTH, 0).unwrap();
         let validation = CrossValidation { data: &data, task: 0, like: &like, seed: 3 };
         let mut epochs = 0;
-        let stopped = validation.run(Strength::Auto, &mut || {
+        let stopped = validation.run(Strength::Auto, &mut |_| {
             epochs += 1;
             if epochs == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

@@ -11,6 +11,7 @@ mod loss;
 mod objective;
 mod path;
 mod preconditioner;
+mod trial;
 
 use std::ops::ControlFlow;
 
@@ -18,11 +19,13 @@ use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::adam::Settings as AdamSettings;
 pub use self::discriminant::Discriminant;
-pub use self::path::Path;
+pub use self::early_stopping::EarlyStopping;
+pub use self::path::{Path, blank};
+pub use self::trial::Trial;
 
 use self::adam::Adam;
-use self::early_stopping::EarlyStopping;
 use self::lbfgs::Lbfgs;
 use crate::heads::Kind;
 use crate::heads::head::Head;
@@ -53,7 +56,8 @@ pub enum Solver {
         epochs: u32,
         batch_size: usize,
         /// A task stops when its validation loss has not fallen for so many epochs, and goes back
-        /// to its best. Without validation rows, it goes on to the end.
+        /// to its best. Without validation rows, [`fit`] goes on to the end; see
+        /// [`learn`](crate::training::learn::learn).
         #[serde(default)]
         patience: Option<u32>,
     },
@@ -72,8 +76,9 @@ pub struct InvalidSetting {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
     /// The fit starts from this head. `l2` is the strength of the penalty, as in [`Solver`]. Thresholds
-    /// are 0.5 from the start on: others say nothing of other weights.
-    Train { head: Head, l2: f64 },
+    /// are 0.5 from the start on: others say nothing of other weights. Where `epochs` are given, the task
+    /// takes so many, or those of the solver if these are fewer, whatever the patience.
+    Train { head: Head, l2: f64, epochs: Option<u32> },
     /// The head stays as it is, bit for bit, and is only evaluated.
     Freeze(Head),
 }
@@ -271,7 +276,9 @@ struct Participant<'a> {
     report: TaskReport,
     /// `None` for a frozen task.
     fitter: Option<Box<dyn Fitter + 'a>>,
-    stopping: Option<EarlyStopping>,
+    /// See [`Part::Train`].
+    epochs: Option<u32>,
+    stopping: Option<EarlyStopping<Fitted>>,
 }
 
 impl<'a> Participant<'a> {
@@ -283,9 +290,9 @@ impl<'a> Participant<'a> {
         seed: u64,
     ) -> Result<Self, FitError> {
         let name = data.train.tasks().nth(task).expect("there is a part for each task");
-        let (head, l2) = match part {
-            Part::Train { head, l2 } => (head.undecided(), Some(l2)),
-            Part::Freeze(head) => (head, None),
+        let (head, l2, epochs) = match part {
+            Part::Train { head, l2, epochs } => (head.undecided(), Some(l2), epochs),
+            Part::Freeze(head) => (head, None, None),
         };
         let rows = data.train.labelled(task);
         let scores = evaluate(&head, &rows);
@@ -295,17 +302,20 @@ impl<'a> Participant<'a> {
             match *solver {
                 Solver::Lbfgs { .. } => Box::new(Lbfgs::new(rows, &head, l2)),
                 Solver::Adam { learning_rate, batch_size, .. } => {
-                    let settings = adam::Settings { learning_rate, batch_size, l2, seed };
-                    Box::new(Adam::new(&data.train, task, &head, settings))
+                    let settings = AdamSettings { learning_rate, batch_size, l2, seed };
+                    let rows = (0..data.train.rows()).collect();
+                    Box::new(Adam::new(&data.train, task, rows, &head, settings))
                 }
             }
         });
         let stopping = match *solver {
-            Solver::Adam { patience: Some(patience), .. } => Some(EarlyStopping::new(patience)),
+            Solver::Adam { patience: Some(patience), .. } if epochs.is_none() => {
+                Some(EarlyStopping::new(patience))
+            }
             _ => None,
         };
         let report = TaskReport { train, validation };
-        Ok(Self { name, task, data, head, epoch: 0, report, fitter, stopping })
+        Ok(Self { name, task, data, head, epoch: 0, report, fitter, epochs, stopping })
     }
 
     fn advance(&mut self, epoch: u32) -> Result<(), FitError> {
@@ -320,8 +330,9 @@ impl<'a> Participant<'a> {
                 train: fitter.scores(&self.head).ok_or_else(diverged)?,
                 validation: validate(&self.head, self.data, self.task),
             };
-            if let Some(stopping) = &mut self.stopping {
-                stopping.see(&self.report, || Fitted { head: self.head.clone(), epoch });
+            // Without validation scores there is nothing to be impatient about.
+            if let (Some(stopping), Some(seen)) = (&mut self.stopping, self.report.validation) {
+                stopping.see(seen.loss, || Fitted { head: self.head.clone(), epoch });
             }
         }
         let scores = [Some(self.report.train), self.report.validation];
@@ -331,6 +342,7 @@ impl<'a> Participant<'a> {
 
     fn is_done(&self) -> bool {
         self.stopping.as_ref().is_some_and(EarlyStopping::is_over)
+            || self.epochs.is_some_and(|epochs| self.epoch >= epochs)
             || self.fitter.as_ref().is_none_or(|fitter| fitter.converged())
     }
 

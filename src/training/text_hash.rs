@@ -16,6 +16,10 @@ impl TextHash {
     pub fn of(text: &str) -> TextHash {
         TextHash(Sha256Sum::of(text))
     }
+
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
 }
 
 /// Lower-case hexadecimal.

@@ -18,7 +18,7 @@ pub const DEFAULT_MARGIN: f64 = 0.01;
 pub enum Verdict {
     /// No trained head answers on this encoder for these labels.
     Unopposed,
-    /// There are fewer than [`FEWEST_ROWS`] held-out rows.
+    /// There are fewer than [`FEWEST_ROWS`] held-out rows that neither head was fit on.
     TooFewRows { rows: usize },
     /// The challenger is at most the margin below the champion.
     NotWorse(Accuracies),
@@ -35,7 +35,7 @@ pub struct Accuracies {
     pub champion: f64,
     /// How far below the champion's accuracy the challenger's may be.
     pub margin: f64,
-    /// Held-out rows with a label for the task.
+    /// Held-out rows with a label for the task that the champion was not fit on either.
     pub rows: usize,
 }
 

@@ -3,8 +3,6 @@
 //! Where replicas share the store, one of them runs a job, and holds its lease meanwhile; the others
 //! look now and then whether there is a job to start or to take over.
 
-mod hold;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,19 +19,16 @@ use crate::heads::follow::{FollowError, Follower};
 use crate::heads::live::LiveHeads;
 use crate::metrics::{Metrics, StateLabel};
 use crate::store::{Cancellation, Store, StoreError, Submission};
+use crate::training::hold::{Hold, pause};
 use crate::training::job::{Job, JobState};
 use crate::training::progress::{Meter, Phase, Progress};
 use crate::training::publish::publish;
 use crate::training::run::{Fitted, Run, RunError};
-use crate::training::worker::hold::Hold;
 
 /// Why a job ended that nobody cancelled by name.
 const SHUT_DOWN: &str = "the server was shut down";
 
 const CANCELLED: &str = "cancelled by request";
-
-/// How long to leave a store alone that has just refused an operation.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Between two looks for jobs that other replicas have accepted or left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -222,14 +217,9 @@ impl Trainer {
         tracing::info!(job = job.id, attempt = job.attempts, "training starts");
         let hold = Hold::new(self.store(), &job.id, &self.0.progress, cancel);
         let work = async {
-            let outcome = hold.unless_silent(self.train(job, cancel)).await;
+            let outcome = self.train(job, &hold, cancel).await;
             self.0.progress.enter(&job.id, Phase::Publishing, 0);
-            let mut ending = Ending {
-                job,
-                outcome: outcome.unwrap_or(Err(RunError::Interrupted)),
-                cancel,
-                shutdown,
-            };
+            let mut ending = Ending { job, outcome, cancel, shutdown };
             self.conclude(&mut ending, &hold).await;
         };
         tokio::select! {
@@ -245,6 +235,9 @@ impl Trainer {
     /// taken the job over.
     async fn conclude(&self, ending: &mut Ending<'_>, hold: &Hold<'_>) {
         let Ending { job, cancel, shutdown, .. } = *ending;
+        if let Err(RunError::TakenOver) = ending.outcome {
+            return tell_taken_over(&job.id);
+        }
         let mut judgements = 1;
         loop {
             let Some(recorded) = hold.unless_silent(self.record(ending)).await else { continue };
@@ -258,11 +251,7 @@ impl Trainer {
                     ending.outcome = Err(RunError::Cancelled);
                 }
                 StoreError::LeaseLost { .. } | StoreError::JobState { .. } => {
-                    tracing::warn!(
-                        job = job.id,
-                        "taken over by another replica: what was learnt here is dropped"
-                    );
-                    return;
+                    return tell_taken_over(&job.id);
                 }
                 error if error.is_outage() || error.is_passing() => {
                     // Left running in the store, the job is settled at the next start, or by others.
@@ -284,15 +273,21 @@ impl Trainer {
         }
     }
 
-    async fn train(&self, job: &Job, cancel: &CancellationToken) -> Result<Fitted, RunError> {
+    async fn train(
+        &self,
+        job: &Job,
+        hold: &Hold<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Fitted, RunError> {
         // Another replica may have made a task of the job a moment ago.
-        self.follow().await?;
+        hold.persist(|| self.follow()).await?;
         let parts = &self.0.parts;
         let encoder = parts.encoders.get(&job.spec.model).ok_or_else(|| {
             RunError::Failed(format!("model {:?} is no longer served", job.spec.model))
         })?;
         let run = Run {
             store: &parts.store,
+            hold,
             encoder,
             heads: &parts.heads.snapshot(),
             metrics: &parts.metrics,
@@ -320,14 +315,7 @@ impl Trainer {
                 let state = publish(store, &self.0.parts.heads, job, fitted).await?;
                 tracing::info!(job = job.id, state = state.as_str(), "training ended");
             }
-            Err(RunError::Interrupted) if !cancel.is_cancelled() => {
-                store.release(&job.id).await?;
-                tracing::warn!(
-                    job = job.id,
-                    "the database was away while the job was running: it runs again"
-                );
-            }
-            Ok(_) | Err(RunError::Cancelled | RunError::Interrupted) => {
+            Ok(_) | Err(RunError::Cancelled | RunError::TakenOver) => {
                 let why = if shutdown.is_cancelled() { SHUT_DOWN } else { CANCELLED };
                 store.stop(&job.id, why).await?;
                 tracing::info!(job = job.id, reason = why, "training cancelled");
@@ -370,7 +358,6 @@ impl Trainer {
     }
 }
 
-async fn pause(shutdown: &CancellationToken) {
-    // Woken by the shutdown: nothing may hold that up.
-    let _ = tokio::time::timeout(STORE_PAUSE, shutdown.cancelled()).await;
+fn tell_taken_over(job: &str) {
+    tracing::warn!(job, "taken over by another replica: what was learnt here is dropped");
 }

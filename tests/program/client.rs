@@ -127,6 +127,20 @@ fn labels_need_no_training_and_a_threshold_leaves_them_out() {
 }
 
 #[test]
+fn no_label_gives_the_terminal_an_order_or_makes_a_column() {
+    let site = Site::new();
+    let server = site.start();
+    fs::write(site.path().join("texts.txt"), "a good film\n").unwrap();
+    // To clear the screen, in one character too; a column; a line.
+    let labels = "\u{1b}[2Jfilm\tand\nmore,\u{9b}2Jmarket";
+    let classified = piped(&site, &server, &["classify", "--labels", labels], "texts.txt");
+    let row: Vec<&str> = lines(&classified)[0].split('\t').collect();
+    assert_eq!((lines(&classified).len(), row.len(), row[2]), (1, 3, "a good film"), "{row:?}");
+    assert!([" [2Jfilm and more", " 2Jmarket"].contains(&row[0]), "{row:?}");
+    server.stop();
+}
+
+#[test]
 fn embeddings_are_those_of_the_server_as_lines_and_as_an_array() {
     let (site, server, texts) = trained();
     let expected = server.post("/embed", &json!({"inputs": texts})).body;

@@ -75,6 +75,23 @@ fn a_file_is_trained_on_and_the_result_told() {
 }
 
 #[test]
+fn a_label_that_is_an_order_to_the_terminal_is_told_escaped() {
+    let site = site();
+    let server = site.start();
+    let rows = format!("{ROWS}so it goes,\u{1b}[2JFinance,x\n");
+    fs::write(site.path().join("rows.csv"), rows).unwrap();
+    let arguments = ["--task", "topic", "rows.csv"];
+    for more in [&[][..], &["--on-bad-row", "skip"]] {
+        let ended = train(&site, &server, &[&arguments[..], more].concat());
+        let told = ended.stderr.join("\n");
+        assert!(told.contains(r"\u{1b}[2JFinance"), "{told:?}");
+        let shown = ended.stdout.iter().chain(&ended.stderr);
+        assert!(!shown.flat_map(|line| line.chars()).any(char::is_control), "{ended:#?}");
+    }
+    server.stop();
+}
+
+#[test]
 fn sets_of_labels_are_trained_on_and_judged_by_their_f1() {
     let site = Site::with(toml! {
         [tasks.tags]

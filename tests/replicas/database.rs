@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::PATIENCE;
 use crate::server::{Server, training};
@@ -51,6 +51,9 @@ fn without_its_database_the_system_serves_and_goes_on_training_when_it_is_back()
                     .then_some(job)
             });
             assert_eq!(job["state"], "succeeded", "{}", job["reason"]);
+            // The one that ran went on where it was.
+            assert_eq!(job["attempts"], 1);
+            check_epochs(&job);
         }
     });
     system.answers_soon_with(3);
@@ -72,6 +75,16 @@ fn a_replica_that_starts_before_its_database_waits_for_it() {
     system.postgres.restart();
     early.wait_until_ready();
     early.stop();
+}
+
+/// Each epoch is recorded once, and none is left out.
+fn check_epochs(job: &Value) {
+    let epochs = job["epochs"].as_array().unwrap();
+    let numbers: Vec<u64> = epochs.iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect();
+    assert_eq!(
+        numbers,
+        (1..=job["spec"]["solver"]["epochs"].as_u64().unwrap()).collect::<Vec<_>>()
+    );
 }
 
 /// The replica says that the store is away, and refuses what needs it with a reason.

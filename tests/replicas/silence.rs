@@ -38,12 +38,14 @@ fn a_replica_trains_again_after_its_connections_have_died_in_silence() {
     assert_eq!(made.status, 201, "{made:?}");
     let next = replica.train(&lasting(1, 2));
     for (id, version) in [(running, 1), (next, 2)] {
+        // Nobody else took the running one over meanwhile: it went on.
         let job = until("the job is done", PATIENCE, || {
             let job = replica.job(&id);
             job["finished_at"].is_string().then_some(job)
         });
         assert_eq!(job["state"], "succeeded", "{}", job["reason"]);
         assert_eq!(job["published"], json!({"sentiment": version, "topic": version}));
+        assert_eq!(job["attempts"], 1);
     }
 }
 

@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use futures::stream;
+use futures::{Stream, StreamExt, stream};
 use reqwest::header::HeaderValue;
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde_json::json;
+use tokio::time::interval;
 
 use crate::app::{TestApp, answer, assert_problem};
 
@@ -36,11 +37,58 @@ async fn a_client_may_ask_for_less_time_but_not_for_more() {
     .await;
     let longest = u64::MAX.to_string();
     for (asked, allowed) in [("20", "20ms"), ("300000", "300ms"), (&longest, "300ms")] {
-        for route in ["/embed", "/classify", "/train"] {
+        for route in ["/embed", "/classify"] {
             let late = answer(endless(&app, route).header(REQUEST_TIMEOUT, asked)).await;
             assert_problem(&late, 504, "deadline_exceeded", None, &[allowed]);
         }
     }
+    let late = answer(endless(&app, "/train").header(REQUEST_TIMEOUT, "20")).await;
+    assert_problem(&late, 504, "deadline_exceeded", None, &["20ms"]);
+}
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A line of NDJSON of somewhat more than so many bytes every 400 ms.
+fn slow_lines(count: usize, bytes: usize) -> impl Stream<Item = Result<String, String>> {
+    let line = move |number: usize| {
+        let label = ["Negative", "Positive"][number % 2];
+        let text = format!("film {number} {}", "x".repeat(bytes));
+        json!({"text": text, "labels": {"sentiment": label}})
+    };
+    stream::unfold((0, interval(TIMEOUT / 5)), move |(number, mut beat)| async move {
+        beat.tick().await;
+        (number < count).then(|| (Ok(format!("{}\n", line(number))), (number + 1, beat)))
+    })
+}
+
+fn upload(
+    app: &TestApp,
+    lines: impl Stream<Item = Result<String, String>> + Send + 'static,
+) -> RequestBuilder {
+    let request = app.request(Method::POST, "/train?dry_run=true");
+    request.header("content-type", "application/x-ndjson").body(Body::wrap_stream(lines))
+}
+
+#[tokio::test]
+async fn an_upload_may_take_longer_than_other_requests_as_long_as_it_goes_on() {
+    let app = TestApp::with(|config| config.server.request_timeout = TIMEOUT).await;
+    // 25 kB a second, for 2.4 seconds.
+    let (status, found) = answer(upload(&app, slow_lines(7, 10_000))).await;
+    assert_eq!((status, &found["examples"]), (StatusCode::OK, &json!(7)), "{found}");
+}
+
+#[tokio::test]
+async fn an_upload_that_stops_or_trickles_is_given_up_and_told_why() {
+    let app = TestApp::with(|config| config.server.request_timeout = TIMEOUT).await;
+    let stops = slow_lines(2, 10_000).chain(stream::pending());
+    let trickles = slow_lines(usize::MAX, 10);
+    let mentions = ["too slowly", "2s", "16384 bytes"];
+    let (stopped, trickled) =
+        tokio::join!(answer(upload(&app, stops)), answer(upload(&app, trickles)));
+    assert_problem(&stopped, 408, "body_too_slow", None, &mentions);
+    assert_problem(&trickled, 408, "body_too_slow", None, &mentions);
+    let json = answer(endless(&app, "/train")).await;
+    assert_problem(&json, 408, "body_too_slow", None, &mentions);
 }
 
 #[tokio::test]

@@ -262,6 +262,36 @@ async fn a_job_tells_its_state_and_how_far_it_is() {
 }
 
 #[tokio::test]
+async fn a_cross_validation_is_told_as_it_goes_and_ends_when_cancelled() {
+    let app = TestApp::start().await;
+    let examples: Vec<Value> = (0..12)
+        .map(|number| {
+            let label = ["Negative", "Positive"][number % 2];
+            json!({"text": format!("film {number}"), "labels": {"sentiment": label}})
+        })
+        .collect();
+    let endless = json!({
+        "examples": examples, "solver": "adam", "learning_rate": 1e-9,
+        "epochs": 4_000_000_000_u32, "patience": 4_000_000_000_u32,
+    });
+    let id = app.submit(endless).await;
+    let request = app.request(Method::GET, &format!("/train/{id}/events"));
+    let mut watching = request.send().await.unwrap();
+    let mut told = Vec::new();
+    while !told.windows(16).any(|bytes| bytes == b"cross_validation") {
+        told.extend(watching.chunk().await.unwrap().unwrap());
+    }
+    let job = app.get(&format!("/train/{id}")).await.1;
+    let progress = &job["progress"];
+    assert_eq!(progress["phase"], "cross_validation", "{job}");
+    assert_eq!(progress["total"], 4_000_000_000_u32, "{job}");
+    assert!(progress["done"].is_u64(), "{job}");
+    app.delete(&format!("/train/{id}")).await;
+    let job = app.ended(&id).await;
+    assert_eq!((&job["state"], epochs(&job).len()), (&json!("cancelled"), 0), "{job}");
+}
+
+#[tokio::test]
 async fn a_job_of_many_epochs_is_told_whole() {
     let app = TestApp::start().await;
     let id =

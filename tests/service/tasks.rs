@@ -1,5 +1,7 @@
 //! `/heads`: tasks made, listed and removed.
 
+use polyhead::config::TaskConfig;
+use polyhead::heads::NewLabels;
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -128,6 +130,46 @@ async fn the_labels_of_a_configured_task_are_changed_in_the_configuration_only()
     assert_problem(&refused, 409, "task_is_configured", None, &["topic", "configuration"]);
     let same = json!({"labels": ["Finance", "Entertainment", "Technology"]});
     assert_eq!(app.put("/heads/topic", same).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_a_definition_leaves_out_is_as_the_configuration_declares_it() {
+    let app = TestApp::with(|config| {
+        config.models.insert("other".to_owned(), fixture("mean-old-names"));
+        let tone = TaskConfig {
+            model: Some("other".to_owned()),
+            labels: vec!["warm".to_owned()],
+            multi_label: Some(true),
+            threshold: Some(0.25),
+            new_labels: Some(NewLabels::Allow),
+        };
+        config.tasks.insert("tone".to_owned(), tone);
+    })
+    .await;
+    let (_, declared) = app.get("/heads/tone").await;
+    let whole = json!({
+        "labels": ["warm"], "model": "other", "multi_label": true, "threshold": 0.25,
+        "new_labels": "allow",
+    });
+    for definition in [json!({"labels": ["warm"]}), whole.clone(), json!({"labels": ["warm"]})] {
+        assert_eq!(app.put("/heads/tone", definition).await, (StatusCode::OK, declared.clone()));
+    }
+    for (name, value) in [
+        ("model", json!("model")),
+        ("multi_label", json!(false)),
+        ("threshold", json!(0.5)),
+        ("new_labels", json!("refuse")),
+        ("labels", json!(["warm", "cold"])),
+    ] {
+        let mut other = whole.clone();
+        other[name] = value;
+        if name == "multi_label" {
+            other["labels"] = json!(["warm", "cold"]);
+        }
+        let refused = app.put("/heads/tone", other).await;
+        assert_problem(&refused, 409, "task_is_configured", None, &["tone", "configuration"]);
+    }
+    assert_eq!(app.get("/heads/tone").await.1, declared);
 }
 
 #[tokio::test]

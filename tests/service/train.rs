@@ -164,7 +164,7 @@ async fn a_tenth_of_many_examples_is_held_out_by_itself_and_the_strength_is_chos
 }
 
 #[tokio::test]
-async fn a_patience_ends_a_fit_early_and_holds_rows_out_for_it() {
+async fn a_patience_ends_a_fit_early_by_held_out_rows_or_by_cross_validation() {
     let app = TestApp::start().await;
     let examples: Vec<Value> = (0..60)
         .map(|number| {
@@ -173,13 +173,38 @@ async fn a_patience_ends_a_fit_early_and_holds_rows_out_for_it() {
             json!({"text": format!("number {number}"), "labels": {"sentiment": label}})
         })
         .collect();
-    let body = json!({
-        "examples": examples, "solver": "adam", "learning_rate": 0.1, "epochs": 500, "patience": 3,
-    });
+    // By themselves, so few are all trained on.
+    for (validation, by, rows) in
+        [(json!(null), "cross_validation", 60), (json!(0.2), "held_out", 12)]
+    {
+        let job = app
+            .trained(json!({
+                "examples": examples, "solver": "adam", "learning_rate": 0.1, "epochs": 500,
+                "patience": 3, "validation": validation, "mode": "replace",
+            }))
+            .await;
+        assert!(epochs(&job).len() < 500, "{}", last_epoch(&job));
+        let evaluation = &job["result"]["tasks"]["sentiment"]["evaluation"];
+        assert_eq!((&evaluation["on"], &evaluation["rows"]), (&json!(by), &json!(rows)));
+        let stop = &evaluation["early_stopping"];
+        assert_eq!((&stop["by"], &stop["rows"]), (&json!(by), &json!(rows)));
+        let taken = stop["epochs"].as_u64().unwrap() as usize;
+        // Held-out rows tell only afterwards that it was best three epochs ago.
+        let waited = if by == "held_out" { 3 } else { 0 };
+        assert_eq!(epochs(&job).len(), taken + waited, "{evaluation}");
+    }
+}
+
+#[tokio::test]
+async fn a_patience_with_too_few_examples_to_tell_says_so() {
+    let app = TestApp::start().await;
+    let body = json!({"examples": seed_examples(), "solver": "adam", "patience": 1, "epochs": 9});
     let job = app.trained(body).await;
-    assert!(job["epochs"].as_array().unwrap().len() < 500, "{}", last_epoch(&job));
-    assert_eq!(last_epoch(&job)["tasks"]["sentiment"]["validation"]["rows"], 6);
-    assert_eq!(job["result"]["tasks"]["sentiment"]["evaluation"]["on"], "held_out");
+    assert_eq!(epochs(&job).len(), 9);
+    for task in ["topic", "sentiment"] {
+        let stop = &job["result"]["tasks"][task]["evaluation"]["early_stopping"];
+        assert_eq!(stop, &json!({"epochs": 9, "by": "too_few_rows", "rows": 5}));
+    }
 }
 
 #[tokio::test]

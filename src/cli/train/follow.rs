@@ -117,7 +117,10 @@ impl Bar {
         };
         self.bar.set_length(total);
         self.bar.set_position(done);
-        let mut message = data["phase"].as_str().unwrap_or_default().to_owned();
+        let mut message = data["phase"].as_str().unwrap_or_default().replace('_', " ");
+        if let Some(fit) = fit(data) {
+            write!(message, ", {fit}").expect("a string takes all");
+        }
         if let Some(left) = data["seconds_left"].as_f64() {
             let left = Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX);
             write!(message, ", {} left", HumanDuration(left)).expect("a string takes all");
@@ -130,5 +133,51 @@ impl Bar {
         if let Some(loss) = report["loss"].as_f64() {
             self.bar.set_message(format!("fitting, loss {loss:.4}"));
         }
+    }
+}
+
+/// Which fit of a cross-validation is going on.
+fn fit(data: &Value) -> Option<String> {
+    let [strength, strengths, fold, folds] = ["strength", "strengths", "fold", "folds"]
+        .map(|name| data[name].as_u64().map(|number| number.to_string()));
+    Some(format!("strength {} of {}, fold {} of {}", strength?, strengths?, fold?, folds?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(events: &[Value]) -> (Option<u64>, u64, String) {
+        let bar = Bar { bar: ProgressBar::hidden(), lines: false };
+        events.iter().for_each(|event| bar.progress(event));
+        (bar.bar.length(), bar.bar.position(), bar.bar.message())
+    }
+
+    #[test]
+    fn a_phase_has_its_own_length_or_none_and_never_the_one_before() {
+        let embedding =
+            json!({"phase": "embedding", "done": 256, "total": 512, "seconds_left": 4.0});
+        let fitting = json!({"phase": "fitting", "done": 3, "total": 100, "seconds_left": null});
+        let publishing = json!({"phase": "publishing"});
+        let events = [embedding, publishing.clone(), fitting, publishing];
+        for (seen, length, position) in
+            [(1, Some(512), 256), (2, None, 0), (3, Some(100), 3), (4, None, 0)]
+        {
+            let (found, at, _) = shown(&events[..seen]);
+            assert_eq!((found, at), (length, position), "after {seen} events");
+        }
+    }
+
+    #[test]
+    fn a_cross_validation_shows_what_it_fits_and_the_time_left() {
+        let search = json!({
+            "phase": "cross_validation", "done": 11, "total": 60, "seconds_left": 4.0,
+            "l2": 0.3, "strength": 3, "strengths": 7, "fold": 2, "folds": 5,
+        });
+        let (length, position, message) = shown(&[search]);
+        assert_eq!((length, position), (Some(60), 11));
+        assert_eq!(message, "cross validation, strength 3 of 7, fold 2 of 5, 4 seconds left");
     }
 }

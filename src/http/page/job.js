@@ -15,7 +15,9 @@ const PHASES = {
   queued: 'waiting for its turn',
   gathering: 'reading its examples',
   embedding: 'embedding texts',
+  cross_validation: 'cross-validating',
   fitting: 'fitting heads',
+  refitting: 'fitting heads to all rows',
   publishing: 'publishing',
 };
 
@@ -77,7 +79,8 @@ function progress(now) {
   }
   if (!now) return;
   const left = now.seconds_left > 0 ? `, about ${duration(now.seconds_left)} left at most` : '';
-  say(PHASES[now.phase] + (now.total ? `: ${now.done} of ${now.total}${left}` : ''));
+  const fit = now.fold ? `, strength ${now.strength} of ${now.strengths} in fold ${now.fold} of ${now.folds}` : '';
+  say(PHASES[now.phase] + (now.total ? `: ${now.done} of ${now.total}${fit}${left}` : ''));
 }
 
 let drawing = false;

@@ -142,11 +142,6 @@ impl TrainRequest {
                 patience: self.patience,
             },
         };
-        if self.patience.is_some() && self.validation == Some(0.0) {
-            let detail =
-                "patience needs held-out examples; with it, validation is above 0 or left out";
-            return Err(Problem::invalid("invalid_option", detail).at("patience"));
-        }
         solver.validate().map_err(|error| out_of_range(&error))?;
         Ok(solver)
     }
@@ -172,8 +167,9 @@ impl TrainRequest {
     /// Adam as it is asked for is left alone, so that its loop can be compared with others.
     fn calibrate(&self) -> Result<bool, Problem> {
         let adam = self.solver == SolverName::Adam;
-        if adam && self.calibrate == Some(true) && self.validation == Some(0.0) {
-            let detail = "adam is calibrated on held-out examples; with calibrate, validation is above 0 or left out";
+        let told = self.validation != Some(0.0) || self.patience.is_some();
+        if adam && self.calibrate == Some(true) && !told {
+            let detail = "adam is calibrated on held-out examples or, with a patience, by cross-validation; with calibrate, validation is above 0 or left out, or there is a patience";
             return Err(Problem::invalid("invalid_option", detail).at("calibrate"));
         }
         Ok(self.calibrate.unwrap_or(!adam))

@@ -36,7 +36,11 @@ async fn a_job_whose_lease_has_not_run_out_is_left_alone() {
 #[tokio::test]
 async fn a_job_of_a_silent_replica_is_taken_over_and_the_first_one_changes_nothing_any_more() {
     let (_folder, first, second, job) = two_replicas(Duration::ZERO).await;
-    first.record_epochs(&job, &report(1)).await.unwrap();
+    // Who is not told that it was recorded tries again.
+    for _ in 0..2 {
+        first.record_epochs(&job, &report(1)).await.unwrap();
+    }
+    assert_eq!(second.job(&job).await.unwrap().unwrap().epochs.len(), 1);
     assert!(second.has_work().await.unwrap());
     let recovered = second.recover(OnRestart::Resume).await.unwrap();
     assert_eq!(recovered, Recovered { queued: vec![job.clone()], ..Default::default() });
@@ -50,7 +54,6 @@ async fn a_job_of_a_silent_replica_is_taken_over_and_the_first_one_changes_nothi
     assert!(lost(first.record_epochs(&job, &report(2)).await.unwrap_err()));
     assert!(lost(first.fail(&job, "for the test").await.unwrap_err()));
     assert!(lost(first.stop(&job, "for the test").await.unwrap_err()));
-    assert!(lost(first.release(&job).await.unwrap_err()));
     let versions = vec![new_version(topic(), b"of the first")];
     assert!(lost(finish(&first, &job, versions).await.unwrap_err()));
     assert_eq!(first.versions("topic").await.unwrap(), []);
@@ -102,16 +105,4 @@ async fn a_holder_learns_of_a_cancellation_on_another_replica_and_cannot_publish
     first.stop(&job, "asked to").await.unwrap();
     assert_eq!(second.job(&job).await.unwrap().unwrap().state, JobState::Cancelled);
     assert_eq!(second.versions("topic").await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn a_released_job_waits_again_with_its_examples() {
-    let (_folder, first, second, job) = two_replicas(Duration::from_secs(60)).await;
-    first.record_epochs(&job, &report(1)).await.unwrap();
-    first.release(&job).await.unwrap();
-    let waiting = second.job(&job).await.unwrap().unwrap();
-    assert_eq!((waiting.state, waiting.epochs), (JobState::Queued, vec![]));
-    assert!(second.has_work().await.unwrap());
-    assert_eq!(second.claim_next().await.unwrap().unwrap().id, job);
-    assert_eq!(second.job_examples(&job).await.unwrap().len(), 1);
 }

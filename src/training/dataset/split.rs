@@ -12,7 +12,7 @@ pub struct Split {
 }
 
 /// The share of rows that is held out where nobody asked for another.
-pub const SHARE: f64 = 0.1;
+const SHARE: f64 = 0.1;
 
 /// With fewer held-out rows the standard error of an accuracy may be more than 7 points: then they
 /// tell less than they cost.

@@ -42,6 +42,10 @@ fn starts(data: &Dataset) -> Vec<Start> {
     heads(data).into_iter().map(Start::Train).collect()
 }
 
+fn unpenalised(data: &Dataset, epochs: Option<u32>) -> Vec<Part> {
+    heads(data).into_iter().map(|head| Part::Train { head, l2: 0.0, epochs }).collect()
+}
+
 fn defaults() -> Plan {
     Plan { solver: Solver::default(), l2: Strength::Auto, calibrate: true, seed: 7 }
 }
@@ -99,7 +103,11 @@ fn a_head_is_the_blend_that_its_evaluation_tells_of() {
     let mut blends = 0;
     for (task, learnt) in run(&defaults(), &data, &every_fifth(300)).into_iter().enumerate() {
         let Evaluation { l2, blend, temperature, .. } = learnt.evaluation;
-        let parts = heads(&data).into_iter().map(|head| Part::Train { head, l2: l2.unwrap() });
+        let parts = heads(&data).into_iter().map(|head| Part::Train {
+            head,
+            l2: l2.unwrap(),
+            epochs: None,
+        });
         let split = Split { train: data.clone(), validation: None };
         let go_on = &mut |_| ControlFlow::Continue(());
         let regression = fit(&Solver::default(), &split, parts.collect(), 0, go_on).unwrap();
@@ -123,9 +131,13 @@ fn a_head_is_the_blend_that_its_evaluation_tells_of() {
 #[test]
 fn the_same_input_gives_the_same_bits() {
     let data = data(120);
-    for plan in [defaults(), adam(Some(3))] {
-        let first = run(&plan, &data, &every_fifth(120));
-        assert_eq!(run(&plan, &data, &every_fifth(120)), first);
+    for (plan, held_out) in [
+        (defaults(), every_fifth(120)),
+        (adam(Some(3)), every_fifth(120)),
+        (adam(Some(3)), vec![false; 120]),
+    ] {
+        let first = run(&plan, &data, &held_out);
+        assert_eq!(run(&plan, &data, &held_out), first);
     }
 }
 
@@ -157,7 +169,7 @@ fn a_handful_of_rows_is_learnt_without_choice_or_calibration() {
 fn adam_without_calibration_and_held_out_rows_is_its_bare_loop() {
     let data = data(60);
     let plan = adam(None);
-    let parts = heads(&data).into_iter().map(|head| Part::Train { head, l2: 0.0 }).collect();
+    let parts = unpenalised(&data, None);
     let split = Split { train: data.clone(), validation: None };
     let go_on = &mut |_| ControlFlow::Continue(());
     let expected = fit(&plan.solver, &split, parts, plan.seed, go_on).unwrap();
@@ -180,19 +192,58 @@ fn adam_is_refit_for_as_long_as_was_best() {
     let held_out = every_fifth(120);
     let plan = adam(Some(3));
     let learnt = run(&plan, &data, &held_out);
-    let parts =
-        || heads(&data).into_iter().map(|head| Part::Train { head, l2: 0.0 }).collect::<Vec<_>>();
     let go_on = &mut |_| ControlFlow::Continue(());
-    let twins = fit(&plan.solver, &data.split(&held_out), parts(), plan.seed, go_on).unwrap();
+    let twins =
+        fit(&plan.solver, &data.split(&held_out), unpenalised(&data, None), plan.seed, go_on)
+            .unwrap();
     let all = Split { train: data.clone(), validation: None };
     for (task, (learnt, twin)) in learnt.iter().zip(&twins).enumerate() {
         assert!(twin.epoch < 200, "{}", twin.epoch);
-        let Plan { solver: Solver::Adam { learning_rate, batch_size, .. }, .. } = plan else {
-            panic!("the plan is Adam");
-        };
-        let solver = Solver::Adam { learning_rate, epochs: twin.epoch, batch_size, patience: None };
-        let refit = fit(&solver, &all, parts(), plan.seed, go_on).unwrap();
+        let parts = unpenalised(&data, Some(twin.epoch));
+        let refit = fit(&plan.solver, &all, parts, plan.seed, go_on).unwrap();
         assert_eq!(learnt.head, refit[task].head);
+        let stop = EarlyStop { epochs: twin.epoch, by: StoppedBy::HeldOut, rows: 24 };
+        assert_eq!(learnt.evaluation.early_stopping, Some(stop));
+    }
+}
+
+#[test]
+fn a_patience_without_enough_held_out_rows_is_told_by_a_cross_validation() {
+    let data = data(60);
+    let nine = (0..60).map(|row| row % 7 == 0).collect::<Vec<bool>>();
+    for (held_out, count) in [(vec![false; 60], 0), (nine, 9)] {
+        let learnt = run(&adam(Some(3)), &data, &held_out);
+        let split = data.split(&held_out);
+        for (task, learnt) in learnt.iter().enumerate() {
+            let stop = learnt.evaluation.early_stopping.unwrap();
+            assert_eq!((stop.by, stop.rows), (StoppedBy::CrossValidation, 60 - count));
+            assert!((1..200).contains(&stop.epochs), "{stop:?}");
+            // The final head is the bare loop's on all rows, afresh, for as many epochs.
+            let blank = heads(&data).into_iter().map(|head| {
+                let (weights, bias) = (head.weights() * 0.0, head.bias() * 0.0);
+                let head = head.with_parameters(weights, bias).unwrap();
+                Part::Train { head, l2: 0.0, epochs: Some(stop.epochs) }
+            });
+            let all = Split { train: data.clone(), validation: None };
+            let go_on = &mut |_| ControlFlow::Continue(());
+            let bare = fit(&adam(None).solver, &all, blank.collect(), 7, go_on).unwrap();
+            assert_eq!(learnt.head.weights(), bare[task].head.weights());
+        }
+        let on = if count == 0 { Evidence::CrossValidation } else { Evidence::HeldOut };
+        let scored = split.validation.map_or(60, |rows| rows.rows());
+        assert_eq!((learnt[0].evaluation.on, learnt[0].evaluation.rows), (on, scored));
+    }
+}
+
+#[test]
+fn a_patience_with_a_handful_of_rows_goes_on_to_the_end_and_says_so() {
+    let data = data(6);
+    for learnt in run(&adam(Some(3)), &data, &[false; 6]) {
+        let stop = EarlyStop { epochs: 200, by: StoppedBy::TooFewRows, rows: 6 };
+        assert_eq!(learnt.evaluation.early_stopping, Some(stop));
+    }
+    for plan in [defaults(), adam(None)] {
+        assert_eq!(run(&plan, &data, &[false; 6])[0].evaluation.early_stopping, None);
     }
 }
 
@@ -238,7 +289,7 @@ fn learning_stops_at_whichever_step_it_is_told_to() {
     let data = data(120);
     type Chosen = fn(&Step) -> bool;
     let steps: [Chosen; 3] = [
-        |step| matches!(step, Step::CrossValidation),
+        |step| matches!(step, Step::CrossValidation(_)),
         |step| matches!(step, Step::Epoch(_)),
         |step| matches!(step, Step::Refit),
     ];
@@ -255,6 +306,27 @@ fn learning_stops_at_whichever_step_it_is_told_to() {
             });
         assert!(matches!(stopped, Err(FitError::Cancelled { .. })), "{stopped:?}");
         assert_eq!(told, 1);
+    }
+}
+
+#[test]
+fn the_cross_validations_of_all_tasks_are_counted_together() {
+    let data = data(120);
+    for plan in [defaults(), Plan { l2: Strength::Given(0.1), ..defaults() }, adam(Some(3))] {
+        let (mut stages, mut fits) = (Vec::new(), 0);
+        let on_step = &mut |step| {
+            match step {
+                Step::CrossValidation(stage) => stages.push(stage),
+                Step::Epoch(_) | Step::Refit => fits += 1,
+            }
+            ControlFlow::Continue(())
+        };
+        learn(&plan, data.clone(), &[false; 120], starts(&data), on_step).unwrap();
+        assert!(stages.is_sorted_by_key(|stage| stage.done), "{stages:?}");
+        assert!(stages.iter().all(|stage| stage.done < stage.total));
+        // What was guessed of the tasks to come is at least what they took.
+        assert!(stages.is_sorted_by(|one, next| one.total >= next.total), "{stages:?}");
+        assert!(fits > 0);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Distinct texts with their labels, and where their embeddings come from.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use ndarray::{Array2, ArrayViewMut2};
@@ -27,6 +27,8 @@ pub(super) struct Rows {
     pub labels: Vec<BTreeMap<String, Target>>,
     /// One a text; see [`Example::weight`].
     pub weights: Vec<f64>,
+    /// Texts that were kept already: a head of before may have been fit on them.
+    kept: HashSet<TextHash>,
     /// `None` where the store keeps no texts.
     texts: Vec<Option<String>>,
     positions: HashMap<TextHash, usize>,
@@ -48,6 +50,11 @@ impl Rows {
     pub fn counts(&self) -> RowCounts {
         let Rows { merged, corrected, .. } = *self;
         RowCounts { distinct: self.hashes.len(), merged, corrected }
+    }
+
+    /// Whether the job brings the text, so that no head of before can have been fit on it.
+    pub fn is_new(&self, row: usize) -> bool {
+        !self.kept.contains(&self.hashes[row])
     }
 
     /// Adds what is known of a text. What is said later for the same task replaces the former, and a
@@ -80,14 +87,15 @@ impl Run<'_> {
     /// The examples to fit on: those of earlier jobs, if the mode says so, then the job's own.
     pub(super) async fn gather(&self, job: &Job) -> Result<Rows, RunError> {
         let mut rows = Rows::default();
-        if job.spec.mode == Mode::Extend {
-            let trained: BTreeSet<String> =
-                job.spec.tasks.difference(&job.spec.frozen).cloned().collect();
-            for kept in self.store.examples(&trained).await? {
+        let trained: BTreeSet<String> =
+            job.spec.tasks.difference(&job.spec.frozen).cloned().collect();
+        for kept in self.hold.persist(|| self.store.examples(&trained)).await? {
+            rows.kept.insert(kept.hash);
+            if job.spec.mode == Mode::Extend {
                 rows.add(kept);
             }
         }
-        for example in self.store.job_examples(&job.id).await? {
+        for example in self.hold.persist(|| self.store.job_examples(&job.id)).await? {
             let hash = TextHash::of(&example.text);
             let Example { text, labels, weight } = example;
             rows.add(StoredExample { hash, text: Some(text), labels, weight });
@@ -139,7 +147,8 @@ impl Run<'_> {
             if cancel.is_cancelled() {
                 return Err(RunError::Cancelled);
             }
-            let found = self.store.embeddings(&info.fingerprint, chunk, info.dimensions).await?;
+            let look = || self.store.embeddings(&info.fingerprint, chunk, info.dimensions);
+            let found = self.hold.persist(look).await?;
             for (place, hash) in chunk.iter().enumerate() {
                 let row = index * CHUNK + place;
                 match found.get(hash) {
@@ -176,7 +185,7 @@ impl Run<'_> {
         let hashes = chunk.iter().map(|&row| rows.hashes[row]);
         let new: Vec<_> = hashes.zip(embedded.rows()).collect();
         let encoder = &self.encoder.info().fingerprint;
-        self.store.keep_embeddings(encoder, &new).await?;
+        self.hold.persist(|| self.store.keep_embeddings(encoder, &new)).await?;
         for (&row, (_, embedding)) in chunk.iter().zip(&new) {
             write(&mut values, row, embedding);
         }

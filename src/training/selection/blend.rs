@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CrossValidation, Folds, Selection};
+use super::{CrossValidation, Folds, Selection, Stage};
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
 use crate::training::solver::Discriminant;
@@ -29,7 +29,7 @@ pub struct Blend {
 }
 
 /// From the covariance nearly as it is to none at all.
-const SHRINKAGES: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
+pub(super) const SHRINKAGES: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
 
 /// Shares that are tried, as long as each is better than the one before: the loss is convex in the two
 /// factors.
@@ -61,14 +61,14 @@ impl Blend {
 
 impl CrossValidation<'_> {
     /// Gives the regressions of the folds, `heads`, of which `best` came, the share of a discriminant
-    /// analysis with which the loss is least, if that is worth it. Asks `go_on` before each one that is
-    /// tried, and breaks off if it says so.
+    /// analysis with which the loss is least, if that is worth it. Tells `go_on` before each one that is
+    /// tried how far it is, and breaks off if that says so.
     pub(super) fn blend(
         &self,
         mut best: Selection,
         heads: &[Head],
         folds: &Folds,
-        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+        go_on: &mut dyn FnMut(Stage) -> ControlFlow<()>,
     ) -> ControlFlow<(), Selection> {
         let losses = best.candidates.iter().map(|candidate| candidate.loss);
         let alone = losses.fold(f64::INFINITY, f64::min);
@@ -77,15 +77,21 @@ impl CrossValidation<'_> {
         let train = |fold| self.data.labelled_among(self.task, folds.others(fold));
         let looks: Vec<Discriminant> =
             (0..folds.count()).map(|fold| Discriminant::new(&train(fold), self.like)).collect();
-        for shrinkage in SHRINKAGES {
-            go_on()?;
+        let tried = best.candidates.len();
+        for (place, shrinkage) in SHRINKAGES.into_iter().enumerate() {
+            let stage = Stage {
+                done: (tried + place) * folds.count(),
+                total: (tried + SHRINKAGES.len()) * folds.count(),
+                fit: None,
+            };
+            go_on(stage)?;
             let others = looks.iter().map(|look| look.head(shrinkage)).collect::<Option<Vec<_>>>();
             let Some(others) = others else { continue };
             let (_, other) = self.score(best.l2, &others, folds);
             let scale = certainty / other.temperature;
             let mut before = alone;
             for share in SHARES {
-                go_on()?;
+                go_on(stage)?;
                 let blend = Blend { share, shrinkage, scale };
                 let pairs = heads.iter().zip(&others);
                 let mixed: Vec<Head> = pairs.map(|(own, other)| blend.mix(own, other)).collect();
@@ -137,7 +143,7 @@ mod tests {
         let labels = ["a", "b", "c"].map(str::to_owned).to_vec();
         let like = Head::new(labels, Array2::zeros((3, WIDTH)), Array1::zeros(3)).unwrap();
         let validation = CrossValidation { data, task: 0, like: &like, seed: 3 };
-        match validation.run(strength, &mut || ControlFlow::Continue(())) {
+        match validation.run(strength, &mut |_| ControlFlow::Continue(())) {
             ControlFlow::Continue(selection) => selection.unwrap(),
             ControlFlow::Break(()) => panic!("nobody stopped it"),
         }

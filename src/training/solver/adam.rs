@@ -17,13 +17,14 @@ const FIRST_DECAY: f64 = 0.9;
 const SECOND_DECAY: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// The settings of [`Solver::Adam`](super::Solver::Adam) that matter within an epoch.
+/// What matters within an epoch: settings of [`Solver::Adam`](super::Solver::Adam), the strength of the
+/// penalty, and what draws the batches.
 #[derive(Clone, Copy)]
-pub(super) struct Settings {
-    pub(super) learning_rate: f64,
-    pub(super) batch_size: usize,
-    pub(super) l2: f64,
-    pub(super) seed: u64,
+pub struct Settings {
+    pub learning_rate: f64,
+    pub batch_size: usize,
+    pub l2: f64,
+    pub seed: u64,
 }
 
 /// One task's fit. The loss of a step is summed over tasks that share no parameters, so each task
@@ -35,7 +36,9 @@ pub(super) struct Adam<'a> {
     /// Of the weights, for the mean objective.
     penalty: f64,
     mean_weight: f64,
-    /// The rows of the data set in the order of this epoch's batches.
+    /// The rows that are fit on, those included that say nothing of the task.
+    rows: Vec<usize>,
+    /// The same in the order of this epoch's batches.
     order: Vec<usize>,
     generator: ChaCha8Rng,
     parameters: Array1<f64>,
@@ -45,17 +48,24 @@ pub(super) struct Adam<'a> {
 }
 
 impl<'a> Adam<'a> {
-    pub(super) fn new(data: &'a Dataset, task: usize, head: &Head, settings: Settings) -> Self {
+    pub(super) fn new(
+        data: &'a Dataset,
+        task: usize,
+        rows: Vec<usize>,
+        head: &Head,
+        settings: Settings,
+    ) -> Self {
         let parameters = flatten(head);
-        let rows = data.labelled(task);
-        let total: f64 = rows.weights().iter().sum();
+        let labelled = data.labelled_among(task, rows.iter().copied());
+        let total: f64 = labelled.weights().iter().sum();
         Self {
             data,
             task,
             settings,
             penalty: settings.l2 / total,
-            mean_weight: total / rows.len() as f64,
-            order: (0..data.rows()).collect(),
+            mean_weight: total / labelled.len() as f64,
+            order: rows.clone(),
+            rows,
             generator: ChaCha8Rng::seed_from_u64(settings.seed),
             first_moment: Array1::zeros(parameters.len()),
             second_moment: Array1::zeros(parameters.len()),
@@ -110,6 +120,6 @@ impl Fitter for Adam<'_> {
     }
 
     fn scores(&self, head: &Head) -> Option<Scores> {
-        evaluate(head, &self.data.labelled(self.task))
+        evaluate(head, &self.data.labelled_among(self.task, self.rows.iter().copied()))
     }
 }

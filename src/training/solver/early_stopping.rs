@@ -1,36 +1,35 @@
 //! When to stop a fit that no longer gets better on rows that it does not see.
 
-use super::Fitted;
-use crate::training::job::TaskReport;
-
-/// The best head so far, and how long ago that was.
-pub(super) struct EarlyStopping {
+/// The best state so far, and how long ago that was.
+pub struct EarlyStopping<T> {
     patience: u32,
     /// With its validation loss.
-    best: Option<(f64, Fitted)>,
+    best: Option<(f64, T)>,
     epochs_since: u32,
 }
 
-impl EarlyStopping {
-    pub(super) fn new(patience: u32) -> Self {
+impl<T> EarlyStopping<T> {
+    /// One that is over when the loss has not fallen for `patience` epochs.
+    pub fn new(patience: u32) -> Self {
         Self { patience, best: None, epochs_since: 0 }
     }
 
-    /// Takes note of where an epoch ended, and how. Without validation scores there is nothing to note.
-    pub(super) fn see(&mut self, report: &TaskReport, fitted: impl FnOnce() -> Fitted) {
-        let Some(validation) = report.validation else { return };
+    /// Takes note of the validation loss after an epoch, and of the state then if that is the best.
+    pub fn see(&mut self, loss: f64, state: impl FnOnce() -> T) {
         self.epochs_since += 1;
-        if self.best.as_ref().is_none_or(|(loss, _)| validation.loss < *loss) {
-            self.best = Some((validation.loss, fitted()));
+        if self.best.as_ref().is_none_or(|(least, _)| loss < *least) {
+            self.best = Some((loss, state()));
             self.epochs_since = 0;
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether it is time to stop.
+    pub fn is_over(&self) -> bool {
         self.epochs_since >= self.patience
     }
 
-    pub(super) fn into_best(self) -> Option<Fitted> {
-        self.best.map(|(_, fitted)| fitted)
+    /// The state with the least loss; of several, the first.
+    pub fn into_best(self) -> Option<T> {
+        self.best.map(|(_, state)| state)
     }
 }

@@ -27,11 +27,7 @@ impl<'a> Path<'a> {
     /// # Panics
     /// If the rows have other classes than `like` has labels, or another width.
     pub fn new(rows: Labelled<'a>, like: &Head) -> Self {
-        let weights = Array2::zeros(like.weights().raw_dim());
-        let head = like
-            .with_parameters(weights, Array1::zeros(like.bias().len()))
-            .expect("zeros of a head's shape are a head")
-            .undecided();
+        let head = blank(like);
         Self { fit: Lbfgs::new(rows, &head, 0.0).with_tolerance(TOLERANCE), head }
     }
 
@@ -52,4 +48,12 @@ impl<'a> Path<'a> {
         }
         ControlFlow::Continue(rounded(self.fit.parameters(), &self.head))
     }
+}
+
+/// A head like `like` that knows nothing: its weights are 0.
+pub fn blank(like: &Head) -> Head {
+    let weights = Array2::zeros(like.weights().raw_dim());
+    like.with_parameters(weights, Array1::zeros(like.bias().len()))
+        .expect("zeros of a head's shape are a head")
+        .undecided()
 }

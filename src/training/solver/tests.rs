@@ -85,7 +85,7 @@ fn train_all(data: &Split) -> Vec<Part> {
 }
 
 fn train_from(heads: Vec<Head>, l2: f64) -> Vec<Part> {
-    heads.into_iter().map(|head| Part::Train { head, l2 }).collect()
+    heads.into_iter().map(|head| Part::Train { head, l2, epochs: None }).collect()
 }
 
 /// Fits to the end and keeps all reports.
@@ -196,7 +196,7 @@ fn a_frozen_head_stays_bit_equal_and_is_still_evaluated() {
         let [fine, coarse, tags] = seeded(&data).try_into().unwrap();
         let thresholds = Array1::from(vec![0.45, 0.5, 0.55, 0.6]);
         let tags = tags.with_decision(Decision::Sigmoid { thresholds }).unwrap();
-        let train = Part::Train { head: fine.clone(), l2: L2 };
+        let train = Part::Train { head: fine.clone(), l2: L2, epochs: None };
         let parts = vec![train, Part::Freeze(coarse.clone()), Part::Freeze(tags.clone())];
         let (heads, reports) = run(&solver, &data, parts).unwrap();
         assert_ne!(heads[0], fine);

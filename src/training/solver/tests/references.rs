@@ -178,7 +178,7 @@ fn adam_goes_the_way_that_pytorch_goes() {
         let start = fixture.start.iter().map(|state| {
             let bias = Array1::from(state.bias.clone());
             let head = Head::new(labels(bias.len()), matrix(&state.weights), bias).unwrap();
-            Part::Train { head, l2: fixture.l2 }
+            Part::Train { head, l2: fixture.l2, epochs: None }
         });
         let solver = Solver::Adam {
             learning_rate: fixture.learning_rate,
