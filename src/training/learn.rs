@@ -22,10 +22,10 @@ pub struct Plan {
     /// [`Strength::Auto`] is for [`Solver::Lbfgs`]; Adam takes it for 0.
     pub l2: Strength,
     /// Whether to fit a temperature to each head: to the predictions of the cross-validation that
-    /// chooses `l2` or the number of epochs; without one, to the held-out rows; without these, with L-BFGS, to the
-    /// predictions of a cross-validation all the same. Where there are fewer than ten rows for that,
-    /// the head stays as it is. The thresholds of a multi-label head are [chosen](decide) by the same
-    /// predictions; where there are such without a temperature, also then.
+    /// chooses `l2` or the number of epochs; without one, to the held-out rows; without these, with
+    /// L-BFGS, to the predictions of a cross-validation all the same. Where there are fewer than ten rows
+    /// for that, the head stays as it is. The thresholds of a multi-label head are [chosen](decide) by the
+    /// same predictions; where there are such without a temperature, also then.
     pub calibrate: bool,
     /// Draws folds and mini-batches.
     pub seed: u64,
@@ -34,8 +34,9 @@ pub struct Plan {
 /// The head of a task beforehand.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Start {
-    /// The fit starts from these weights.
-    Train(Head),
+    /// The fit to all rows starts from `head`, that to the training rows alone from `twin`: one that has
+    /// not seen the held-out rows, where there is such a one.
+    Train { head: Head, twin: Head },
     /// The head stays as it is, bit for bit, and is only evaluated.
     Freeze(Head),
 }
@@ -95,7 +96,8 @@ pub fn learn(
         false => (Split { train: data, validation: None }, None),
     };
     let settled = settle(plan, &split, starts, on_step)?;
-    let parts: Vec<Part> = settled.iter().map(|settled| settled.part.clone()).collect();
+    let (parts, starts): (Vec<Part>, Vec<Head>) =
+        settled.iter().map(|settled| (settled.part.clone(), settled.start.clone())).unzip();
     let fitted = fit(&plan.solver, &split, parts.clone(), plan.seed, &mut |report| {
         on_step(Step::Epoch(report))
     })?;
@@ -108,11 +110,11 @@ pub fn learn(
     if let Some(all) = all {
         let data = Split { train: all, validation: None };
         for (task, part) in parts.iter().enumerate() {
-            let Part::Train { head, l2, .. } = part else { continue };
+            let Part::Train { l2, .. } = part else { continue };
             // The others only stand by.
             let mut parts: Vec<Part> =
                 fitted.iter().map(|twin| Part::Freeze(twin.head.clone())).collect();
-            let (head, epochs) = refit_from(&plan.solver, head, &fitted[task]);
+            let (head, epochs) = refit_from(&plan.solver, &starts[task], &fitted[task]);
             parts[task] = Part::Train { head, l2: *l2, epochs };
             let on_epoch = &mut |_| on_step(Step::Refit);
             let mut refit = fit(&plan.solver, &data, parts, plan.seed, on_epoch)?;
@@ -129,6 +131,8 @@ pub fn learn(
 /// A task whose penalty is settled, and what ends its fit.
 struct Settled {
     part: Part,
+    /// Of the fit to all rows.
+    start: Head,
     selection: Option<Selection>,
     /// What tells a patience when to stop, and how many rows do.
     stopped_by: Option<(StoppedBy, usize)>,
@@ -141,13 +145,16 @@ fn settle(
     on_step: &mut dyn FnMut(Step) -> ControlFlow<()>,
 ) -> Result<Vec<Settled>, FitError> {
     let l2 = plan.l2.given();
-    let parts: Vec<Part> = starts
+    let (parts, mut starts): (Vec<Part>, Vec<Head>) = starts
         .into_iter()
         .map(|start| match start {
-            Start::Train(head) => Part::Train { head, l2, epochs: None },
-            Start::Freeze(head) => Part::Freeze(head),
+            Start::Train { head, twin } => {
+                let first = if split.validation.is_some() { twin } else { head.clone() };
+                (Part::Train { head: first, l2, epochs: None }, head)
+            }
+            Start::Freeze(head) => (Part::Freeze(head.clone()), head),
         })
-        .collect();
+        .unzip();
     let train = &split.train;
     check_parts(train, &parts)?;
     let unseen = |task| unseen(split, task).map_or(0, |rows| rows.len());
@@ -168,6 +175,7 @@ fn settle(
                 *l2 = selection.l2;
                 *epochs = selection.epochs;
                 *head = selection.head.clone();
+                starts[task].clone_from(head);
             } else if plan.l2 == Strength::Auto && matches!(plan.solver, Solver::Lbfgs { .. }) {
                 *l2 = fallback(train, task);
             }
@@ -182,7 +190,8 @@ fn settle(
                 });
             }
         }
-        settled.push(Settled { part, selection, stopped_by });
+        let start = starts[task].clone();
+        settled.push(Settled { part, start, selection, stopped_by });
     }
     Ok(settled)
 }
@@ -205,7 +214,7 @@ struct Searches<'a> {
     done: usize,
     /// The most that one of them might have taken.
     most: usize,
-    /// Tasks.
+    /// Tasks that are still to be searched.
     to_come: usize,
     on_step: &'a mut dyn FnMut(Step) -> ControlFlow<()>,
 }
@@ -251,7 +260,7 @@ fn unseen(split: &Split, task: usize) -> Option<Labelled<'_>> {
 
 /// Calibrates and scores a head that was fit on the training rows.
 fn assess(plan: &Plan, split: &Split, task: usize, settled: Settled, fitted: &Fitted) -> Learnt {
-    let Settled { part, selection, stopped_by } = settled;
+    let Settled { part, selection, stopped_by, .. } = settled;
     let blend = selection.as_ref().and_then(|selection| selection.blend);
     let head = &blended(&fitted.head, blend, &split.train.labelled(task));
     let unseen = unseen(split, task).map(|rows| Predictions::of(head, &rows));

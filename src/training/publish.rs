@@ -94,7 +94,10 @@ async fn verdict(
 /// The live version's head that was fit without held-out rows, and which these were; or the live head
 /// itself, which has seen all that there was. Of one that was imported nobody knows: no row is held
 /// against it.
-async fn twin(store: &Store, live: &LiveTask) -> Result<(Head, Option<Unseen>), StoreError> {
+pub(super) async fn twin(
+    store: &Store,
+    live: &LiveTask,
+) -> Result<(Head, Option<Unseen>), StoreError> {
     let stored = store.version(&live.task.name, live.version.version).await?;
     let imported = stored.as_ref().is_some_and(|stored| stored.info.job.is_none());
     let twin = stored.and_then(|stored| stored.twin).and_then(|twin| {

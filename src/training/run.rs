@@ -29,6 +29,7 @@ use crate::training::hold::Hold;
 use crate::training::job::{ClassWeight, EpochReport, Job, JobSpec, Mode, Target};
 use crate::training::learn::{Learning, Learnt, Plan, Start, Step, learn};
 use crate::training::progress::{Meter, Phase};
+use crate::training::publish::twin;
 use crate::training::result::{RowCounts, Seconds, TextCounts};
 use crate::training::run::held_out::HeldOutText;
 use crate::training::run::rows::Rows;
@@ -82,6 +83,7 @@ impl Trained {
 /// Why a run gave no heads.
 pub(super) enum RunError {
     Cancelled,
+    /// Another replica runs the job by now.
     TakenOver,
     /// With the reason, as the job's record shows it.
     Failed(String),
@@ -97,12 +99,12 @@ impl Run<'_> {
         self.progress.enter(&job.id, Phase::Embedding, rows.hashes.len());
         let embedded = self.embed(&rows, cancel).await?;
         let (clock, counts) = (Instant::now(), rows.counts());
-        let start = self.starts(&live, &tasks, &job.spec);
+        let start = self.starts(&live, &tasks, &job.spec).await?;
         let (labels, spec) = (tasks.clone(), job.spec.clone());
         // Copies of large arrays: nothing for the async runtime.
         let prepared = compute(move || prepare(labels, &rows, embedded.values, &spec)).await;
-        let prepared = prepared.map_err(failed)?.map_err(RunError::Failed)?;
-        let texts = prepared.texts.clone();
+        let mut prepared = prepared.map_err(failed)?.map_err(RunError::Failed)?;
+        let texts = std::mem::take(&mut prepared.texts);
         let Learning { heads, held_out } = self.learn(job, prepared, start, cancel).await?;
         let seconds =
             Seconds { embedding: embedded.seconds, fitting: clock.elapsed().as_secs_f64() };
@@ -132,21 +134,30 @@ impl Run<'_> {
         spec.tasks.iter().map(find).collect()
     }
 
-    fn starts(&self, live: &[&LiveTask], tasks: &[Task], spec: &JobSpec) -> Vec<Start> {
-        let start = |(live, task): (&&LiveTask, &Task)| {
-            if spec.frozen.contains(&task.name) {
-                return Start::Freeze(known(&live.version.head, task));
-            }
-            match spec.mode {
-                Mode::Extend => Start::Train(known(&live.version.head, task)),
-                Mode::Replace => {
-                    let seed = InitialSeed(spec.seed);
-                    let info = self.encoder.info();
-                    Start::Train(HeadVersion::untrained(task, info, seed).head)
-                }
-            }
-        };
-        live.iter().zip(tasks).map(start).collect()
+    /// Where the fits start. What was live has seen the rows that are held out now, its twin has not.
+    async fn starts(
+        &self,
+        live: &[&LiveTask],
+        tasks: &[Task],
+        spec: &JobSpec,
+    ) -> Result<Vec<Start>, RunError> {
+        let mut starts = Vec::with_capacity(tasks.len());
+        for (live, task) in live.iter().zip(tasks) {
+            let current = known(&live.version.head, task);
+            starts.push(if spec.frozen.contains(&task.name) {
+                Start::Freeze(current)
+            } else if spec.mode == Mode::Extend && live.version.is_trained() {
+                let (twin, _) = self.hold.persist(|| twin(self.store, live)).await?;
+                Start::Train { head: current, twin: known(&twin, task) }
+            } else if spec.mode == Mode::Extend {
+                Start::Train { twin: current.clone(), head: current }
+            } else {
+                let seed = InitialSeed(spec.seed);
+                let head = HeadVersion::untrained(task, self.encoder.info(), seed).head;
+                Start::Train { twin: head.clone(), head }
+            });
+        }
+        Ok(starts)
     }
 
     /// Learns on a thread of its own, and records each epoch as it comes.

@@ -185,7 +185,7 @@ impl CrossValidation<'_> {
                 let fit = FoldFit { l2, strength, strengths: count, fold, folds: folds.count() };
                 let stage = Stage {
                     done: place * folds.count() + fold - 1,
-                    total: (count + blends) * folds.count(),
+                    total: count * folds.count() + blends,
                     fit: Some(fit),
                 };
                 match path.fit(l2, &mut || go_on(stage))? {
@@ -331,7 +331,7 @@ mod tests {
         let like = Head::seeded(["a", "b", "c"].map(str::to_owned).to_vec(), WIDTH, 0).unwrap();
         let validation = CrossValidation { data: &data, task: 0, like: &like, seed: 3 };
         for (strength, count, most) in
-            [(Strength::Auto, GRID.len(), 60), (Strength::Given(0.1), 1, 5)]
+            [(Strength::Auto, GRID.len(), 40), (Strength::Given(0.1), 1, 5)]
         {
             let mut stages: Vec<Stage> = Vec::new();
             let found = validation.run(strength, &mut |stage| {
@@ -347,12 +347,8 @@ mod tests {
             assert_eq!((first.strength, first.fold, first.l2), (1, 1, found.candidates[0].l2));
             assert_eq!((last.strength, last.fold), (found.candidates.len(), 5));
             // What need not be tried is taken off what is to come.
-            let tried = found.candidates.len() * 5;
-            let of_blends = if strength == Strength::Auto { 25 } else { 0 };
-            assert_eq!(
-                stages.last().unwrap().total,
-                if of_blends > 0 { tried + of_blends } else { 5 }
-            );
+            let blends = if strength == Strength::Auto { SHRINKAGES.len() } else { 0 };
+            assert_eq!(stages.last().unwrap().total, found.candidates.len() * 5 + blends);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::http::error::Problem;
 const LEAST_RATE: usize = 16 << 10;
 
 /// The time that a body has, which grows as it arrives: a pause may be as long as `patience`, and all of
-/// it may take that long and a second for each [`LEAST_RATE`] of its bytes. Apache's `mod_reqtimeout` has
+/// it may take that long and a second for each 16 KiB. Apache's `mod_reqtimeout` has
 /// the like.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {

@@ -39,7 +39,11 @@ fn heads(data: &Dataset) -> Vec<Head> {
 }
 
 fn starts(data: &Dataset) -> Vec<Start> {
-    heads(data).into_iter().map(Start::Train).collect()
+    heads(data).into_iter().map(train_from).collect()
+}
+
+fn train_from(head: Head) -> Start {
+    Start::Train { twin: head.clone(), head }
 }
 
 fn unpenalised(data: &Dataset, epochs: Option<u32>) -> Vec<Part> {
@@ -74,6 +78,23 @@ fn a_twin_is_what_would_be_learnt_if_the_held_out_rows_were_not_there() {
             assert_ne!(with.head, without.head, "the final head has seen the held-out rows");
             assert_eq!(without.twin, None);
         }
+    }
+}
+
+#[test]
+fn a_twin_starts_from_what_has_not_seen_the_held_out_rows() {
+    let data = data(120);
+    let held_out = every_fifth(120);
+    let seen = run(&defaults(), &data, &[false; 120]).into_iter().map(|learnt| learnt.head);
+    let starts = seen.zip(heads(&data)).map(|(head, twin)| Start::Train { head, twin });
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let solver = Solver::Adam { learning_rate: 1e-6, epochs: 1, batch_size: 16, patience: None };
+    let plan = Plan { solver, ..adam(None) };
+    let learnt = learn(&plan, data.clone(), &held_out, starts.collect(), go_on).unwrap().heads;
+    let blank = run(&plan, &data, &held_out);
+    for (learnt, blank) in learnt.iter().zip(&blank) {
+        assert_eq!(learnt.twin, blank.twin);
+        assert_ne!(learnt.head, blank.head);
     }
 }
 
@@ -268,7 +289,7 @@ fn a_frozen_head_stays_bit_equal_and_is_still_scored() {
     let thresholds = vec![0.45, 0.5, 0.55, 0.6];
     let tags = tags.with_decision(Decision::Sigmoid { thresholds: thresholds.into() }).unwrap();
     let freeze = |head: &Head| Start::Freeze(head.clone());
-    let starts = vec![Start::Train(fine.clone()), freeze(&coarse), freeze(&tags)];
+    let starts = vec![train_from(fine.clone()), freeze(&coarse), freeze(&tags)];
     let go_on = &mut |_| ControlFlow::Continue(());
     let learning = learn(&defaults(), data.clone(), &every_fifth(120), starts, go_on).unwrap();
     let (learnt, held_out) = (learning.heads, learning.held_out.unwrap());

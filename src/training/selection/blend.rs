@@ -80,8 +80,8 @@ impl CrossValidation<'_> {
         let tried = best.candidates.len();
         for (place, shrinkage) in SHRINKAGES.into_iter().enumerate() {
             let stage = Stage {
-                done: (tried + place) * folds.count(),
-                total: (tried + SHRINKAGES.len()) * folds.count(),
+                done: tried * folds.count() + place,
+                total: tried * folds.count() + SHRINKAGES.len(),
                 fit: None,
             };
             go_on(stage)?;

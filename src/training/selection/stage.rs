@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How far a cross-validation is. A step is a fit in one fold, or, where epochs are counted, an epoch of
-/// all folds.
+/// How far a cross-validation is. A step is a fit in one fold, or a shrinkage that is tried, which takes
+/// no longer; where epochs are counted, an epoch of all folds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stage {
     pub done: usize,
