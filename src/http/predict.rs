@@ -10,7 +10,7 @@ use crate::encoder::{Deadline, EmbedOptions};
 use crate::heads::head::{Decision, Head, sigmoid};
 use crate::heads::live::LiveTask;
 use crate::http::AppState;
-use crate::http::body::Json;
+use crate::http::body::{Json, object};
 use crate::http::classify::{self, AnsweredBy};
 use crate::http::cost::Meter;
 use crate::http::embed::{Direction, truncation};
@@ -33,6 +33,7 @@ pub struct PredictRequest {
     #[serde(default)]
     raw_scores: bool,
     /// What Hugging Face's clients send.
+    #[serde(default, deserialize_with = "object::optional")]
     parameters: Option<PipelineParameters>,
 }
 

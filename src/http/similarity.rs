@@ -5,7 +5,7 @@ use axum::{Extension, Json as Answer};
 use serde::Deserialize;
 
 use crate::encoder::{Deadline, EmbedOptions};
-use crate::http::body::Json;
+use crate::http::body::{Json, object};
 use crate::http::cost::{Cost, Meter};
 use crate::http::embed::{Direction, truncation};
 use crate::http::error::Problem;
@@ -16,8 +16,9 @@ use crate::http::{AppState, prompt};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimilarityRequest {
+    #[serde(deserialize_with = "object::one")]
     inputs: Sentences,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     parameters: Parameters,
     model: Option<String>,
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Deadline, EmbedOptions, Embeddings};
+use crate::http::body::object;
 use crate::http::cost::Meter;
 use crate::http::error::Problem;
 use crate::http::inputs::check_texts;
@@ -22,10 +23,11 @@ use crate::http::{AppState, prompt, vectors};
 #[serde(deny_unknown_fields)]
 struct InferRequest {
     id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     parameters: Parameters,
+    #[serde(deserialize_with = "object::list")]
     inputs: Vec<InputTensor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     outputs: Vec<WantedTensor>,
 }
 
@@ -45,7 +47,7 @@ struct InputTensor {
     name: String,
     shape: Vec<usize>,
     datatype: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     parameters: InputParameters,
     data: Option<Vec<OneOrMany>>,
 }
@@ -60,7 +62,7 @@ struct InputParameters {
 #[serde(deny_unknown_fields)]
 struct WantedTensor {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     parameters: WantedParameters,
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::heads::live::Snapshot;
 use crate::http::AppState;
+use crate::http::body::object;
 use crate::http::error::Problem;
 use crate::http::train::rows::{Checked, OnBadRow, RawExample, Rows, Rules};
 use crate::training::job::{ClassWeight, Example, JobSpec, Mode, Target};
@@ -29,7 +30,7 @@ const ADAM_BATCH_SIZE: usize = 32;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainRequest {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub examples: Vec<RawExample>,
     #[serde(default)]
     mode: Mode,
