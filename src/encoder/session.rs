@@ -15,6 +15,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions};
 use ort::value::{Outlet, ValueType};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::Provider;
 use crate::encoder::batch::{PaddedBatch, RaggedBatch};
@@ -36,7 +37,7 @@ pub(crate) const OUTPUTS: [&str; 3] =
     ["sentence_embedding", "last_hidden_state", "token_embeddings"];
 
 /// The execution provider that really runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
     Cpu,
@@ -54,7 +55,7 @@ impl Device {
 }
 
 /// What a graph's output holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
     /// One state per token: batch × tokens × width. Pooling is ours.
