@@ -20,7 +20,10 @@ CLIENTS := $(TARGET)/clients
 # The packages of `make bench`.
 BENCH_VENV := $(TARGET)/bench-venv
 
-.PHONY: help run build models test test-page test-clients screenshots lint image bench bench-heads
+# The packages of `make test-schema`.
+SCHEMA_VENV := $(TARGET)/schema-venv
+
+.PHONY: help run build models test test-page test-clients test-schema screenshots lint image bench bench-heads
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +64,13 @@ test-clients: models ## Run published clients in Python, Node and Rust against t
 	cp tests/clients/package.json tests/clients/package-lock.json tests/clients/in_node.mjs $(CLIENTS)
 	npm ci --prefix $(CLIENTS) --no-audit --no-fund --loglevel error
 	TARGET=$(TARGET) POLYHEAD=$(TARGET)/debug/polyhead $(CLIENTS)/venv/bin/python tests/clients/run.py
+
+test-schema: ## Attack the server with schemathesis, by its own description
+	$(PYTHON) models/fetch.py --tests
+	cargo build --locked
+	$(PYTHON) -m venv $(SCHEMA_VENV)
+	$(SCHEMA_VENV)/bin/pip install --quiet --requirement tests/schema/requirements.txt
+	POLYHEAD=$(TARGET)/debug/polyhead $(SCHEMA_VENV)/bin/python -B tests/schema/run.py
 
 lint: ## Formatting, clippy and documentation; a warning is an error
 	cargo fmt --check

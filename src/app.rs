@@ -151,6 +151,7 @@ impl Listening {
             readiness: self.readiness.clone(),
             runtime: runtime.build_info(),
             started_at: Timestamp::now(),
+            description: OnceLock::new(),
         });
         if self.application.set(http::router(state.clone())).is_err() {
             unreachable!("an application is loaded once: `load` takes the value");

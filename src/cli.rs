@@ -1,5 +1,5 @@
-//! The command line: `serve`, `pull`, `export`, `bench`, `health`, `key`; a server's clients `train`,
-//! `classify` and `embed`; and what a shell and `man` know of all these, `completions` and `man`.
+//! The command line: `serve`, `pull`, `export`, `bench`, `health`, `key`, `openapi`; a server's clients
+//! `train`, `classify` and `embed`; and what a shell and `man` know of all these, `completions` and `man`.
 
 mod authority;
 mod bench;
@@ -12,6 +12,7 @@ mod export;
 mod health;
 mod key;
 mod man;
+mod openapi;
 mod output;
 mod pull;
 mod serve;
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::Bench),
     Health(health::Health),
     Key(key::Key),
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApi),
     Train(Box<train::Train>),
     Classify(classify::Classify),
     Embed(embed::Embed),
@@ -56,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Health(health) => health.run(),
         Command::Key(key) => key.run(),
+        Command::OpenApi(openapi) => openapi.run(),
         Command::Train(train) => train.run(),
         Command::Classify(classify) => classify.run(),
         Command::Embed(embed) => embed.run(),

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoder::folder::Pooling;
 use crate::heads::task::{Kind, NewLabels, Task, TaskLimits};
@@ -117,41 +118,55 @@ pub struct RuntimeConfig {
     pub workers: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchingConfig {
     /// The most tokens of one micro-batch; a single longer input makes a batch of its own.
+    #[schema(value_type = usize, minimum = 1)]
     pub batch_tokens: NonZeroUsize,
     /// About the longest time that one micro-batch may take; more than zero.
     #[serde(with = "text::duration")]
+    #[schema(value_type = String)]
     pub batch_time: Duration,
     /// The most tokens that may be waiting or in work; requests beyond it get 429.
+    #[schema(value_type = usize, minimum = 1)]
     pub queue_tokens: NonZeroUsize,
     /// Requests with at most so many inputs overtake larger ones.
     pub interactive_inputs: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
     /// Bytes of a request body, except that of `/train`.
+    #[schema(value_type = usize, minimum = 1)]
     pub body_bytes: NonZeroUsize,
+    #[schema(value_type = usize, minimum = 1)]
     pub inputs_per_request: NonZeroUsize,
     /// At most [`BatchingConfig::queue_tokens`], as admission is all or nothing.
+    #[schema(value_type = usize, minimum = 1)]
     pub tokens_per_request: NonZeroUsize,
     /// Bytes of a body of `/train`.
+    #[schema(value_type = usize, minimum = 1)]
     pub train_body_bytes: NonZeroUsize,
     /// Bytes of all bodies that are being read or worked on; each fits alone.
+    #[schema(value_type = usize, minimum = 1)]
     pub body_bytes_in_flight: NonZeroUsize,
     /// Open connections; further ones wait to be accepted.
+    #[schema(value_type = usize, minimum = 1)]
     pub connections: NonZeroUsize,
+    #[schema(value_type = usize, minimum = 1)]
     pub examples_per_job: NonZeroUsize,
     /// Each of them is recorded.
+    #[schema(value_type = usize, minimum = 1)]
     pub epochs_per_job: NonZeroUsize,
+    #[schema(value_type = usize, minimum = 1)]
     pub tasks: NonZeroUsize,
     /// At least 2.
+    #[schema(value_type = usize, minimum = 1)]
     pub labels_per_task: NonZeroUsize,
     /// Bytes of a label's name in UTF-8.
+    #[schema(value_type = usize, minimum = 1)]
     pub label_bytes: NonZeroUsize,
 }
 

@@ -8,7 +8,9 @@ pub mod compression;
 mod cors;
 pub mod cost;
 pub mod deadline;
+pub mod description;
 pub mod dialect;
+pub mod docs;
 pub mod embed;
 pub mod embed_all;
 pub mod error;
@@ -40,10 +42,11 @@ pub mod train;
 pub mod vectors;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -88,6 +91,8 @@ pub struct Parts {
     /// ONNX Runtime's description of its build.
     pub runtime: &'static str,
     pub started_at: Timestamp,
+    /// The API's description, from the first request for it on.
+    pub description: OnceLock<Bytes>,
 }
 
 impl AppState {
@@ -159,6 +164,9 @@ pub fn router(state: AppState) -> Router {
         .route("/page/{*path}", get(page::file))
         .route("/metrics", get(info::metrics))
         .route("/info", get(info::info))
+        .route("/openapi.json", get(description::document))
+        .route("/docs", get(docs::index))
+        .route("/docs/{*path}", get(docs::file))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(state.clone(), auth::guard))

@@ -166,6 +166,8 @@ fn nothing_depends_on_somebodys_machine_or_mirror() {
         "benches/run.py",
         "benches/requirements.txt",
         "benches/requirements-torch.txt",
+        "tests/schema/requirements.txt",
+        "tests/schema/run.py",
     ];
     let mirrors = [
         "index-url",

@@ -1,9 +1,10 @@
 //! The sentences of a micro-batch as arrays: one after another, or side by side with padding.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How a model wants the sentences of a micro-batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BatchLayout {
     /// One after another, of any lengths: nothing is padded.

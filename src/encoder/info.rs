@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::encoder::LoadError;
 use crate::encoder::batch::BatchLayout;
@@ -15,11 +16,13 @@ use crate::encoder::worker::Probe;
 use crate::onnx::GraphPrecision;
 
 /// What is known of a loaded model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ModelInfo {
     pub name: String,
+    #[schema(value_type = String)]
     pub path: PathBuf,
     /// Where the weights came from.
+    #[schema(value_type = String)]
     pub weights: PathBuf,
     /// Elements of an embedding.
     pub dimensions: usize,
@@ -95,7 +98,7 @@ impl ModelInfo {
 }
 
 /// The output of a graph that holds the states of tokens.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenOutput {
     pub output_name: String,
     /// Elements of a state.

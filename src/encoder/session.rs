@@ -13,6 +13,7 @@ use ort::ep::{self, ExecutionProvider};
 use ort::memory::DeviceType;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::Provider;
 use crate::encoder::batch::{PaddedBatch, RaggedBatch};
@@ -31,7 +32,7 @@ pub use weights::SharedGraph;
 pub const DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
 /// The execution provider that really runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
     Cpu,

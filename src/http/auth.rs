@@ -1,7 +1,7 @@
 //! The guard at the door: a key that is known and good for what is asked, as `Authorization: Bearer KEY`
 //! (RFC 6750). Where no keys are configured, everybody may come in.
 
-mod access;
+pub(super) mod access;
 mod rate_headers;
 
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use tracing::Span;
 use crate::auth::{Exceeded, Key, Keyring, Kind, Scope};
 use crate::encoder::metered;
 use crate::http::AppState;
-use crate::http::auth::access::Access;
 use crate::http::error::Problem;
 use crate::metrics::KeyLabel;
 
@@ -32,11 +31,8 @@ pub async fn guard(
     next: Next,
 ) -> Result<Response, Problem> {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let needed = route.and_then(|route| match access::of(request.method(), route) {
-        Access::Everybody => None,
-        Access::Part(part, scope) => (!state.config.auth.open.contains(&part)).then_some(scope),
-        Access::With(scope) => Some(scope),
-    });
+    let open = &state.config.auth.open;
+    let needed = route.and_then(|route| access::scope(request.method(), route, open));
     let Some(scope) = needed.filter(|_| state.keyring.guards()) else {
         return Ok(next.run(request).await);
     };

@@ -1,5 +1,6 @@
 //! Request bodies: read within their limit, decoded with errors that say where and why.
 
+pub mod object;
 pub mod pace;
 pub mod room;
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoder::{Deadline, EmbedOptions, ModelInfo};
 use crate::heads::live::{LiveTask, Snapshot};
@@ -24,34 +25,57 @@ use crate::http::error::Problem;
 use crate::http::inputs::Inputs;
 
 /// What a client asks `/classify` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifyRequest {
+    /// One text, or a list of them. `sentences` is another name for the field.
     #[serde(alias = "sentences")]
     inputs: Inputs,
     /// By default all of the model that can answer.
+    #[schema(min_items = 1)]
     tasks: Option<Vec<String>>,
     /// Keeps the so many most probable labels in `scores`; all by default.
+    #[schema(minimum = 1)]
     top_k: Option<usize>,
     /// The least probability, 0 to 1, at which a label is given; by default each task's own, or the ones
     /// that a multi-label head has chosen.
+    #[schema(minimum = 0, maximum = 1)]
     threshold: Option<f32>,
+    /// By default that of the first task, else the default one.
     model: Option<String>,
     /// Waits for these to be live before it answers.
     min_head_version: Option<MinHeadVersion>,
     /// Classifies by these in place of tasks, without training.
+    #[schema(min_items = 2)]
     labels: Option<Vec<String>>,
     /// The sentence that labels are put into, where it has `{}`.
+    #[schema(max_length = 1024)]
     template: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ClassifyResponse {
     model: String,
     /// In the order of the inputs; keyed by task, or by `zero shot`.
     results: Vec<BTreeMap<String, Prediction>>,
 }
 
+/// Classifies sentences by heads, or by labels that the request brings along.
+#[utoipa::path(
+    post, path = "/classify", tag = "classification",
+    request_body = ClassifyRequest,
+    responses(
+        (
+            status = 200, description = "One answer an input", body = ClassifyResponse,
+            headers(("x-head-version", description = "The versions that answered, such as `sentiment=3, topic=12`; not with `labels`")),
+        ),
+        (status = 404, description = "unknown_model, unknown_task"),
+        (status = 409, description = "head_untrained, encoder_mismatch, head_version_not_live"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, too_many_tokens, no_tasks, mixed_models, invalid_top_k, invalid_threshold, too_many_scores, ambiguous_head_version, task_not_asked, invalid_task, labels_with_tasks, labels_with_head_version, invalid_template, template_without_labels"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn classify(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::encoder::tokenizer::Truncation;
@@ -19,25 +20,31 @@ use crate::http::vectors::{self, Encoding, Vector};
 use crate::http::{AppState, prompt};
 
 /// What a client asks `/v2/embed` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CohereEmbedRequest)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedRequest {
     texts: Vec<String>,
+    /// The default one if it is left out.
     model: Option<String>,
     input_type: Option<InputType>,
+    /// `float` by default.
     #[serde(default = "float")]
+    #[schema(min_items = 1)]
     embedding_types: BTreeSet<EmbeddingType>,
     /// Keeps so many leading elements.
+    #[schema(minimum = 1)]
     output_dimension: Option<usize>,
     #[serde(default)]
     truncate: Truncate,
     /// Requests of few texts come first in any case.
     #[serde(default, rename = "priority")]
+    #[schema(value_type = Value)]
     _priority: IgnoredAny,
 }
 
 /// What the embeddings are for. A model that has a prompt for that gets it before each text.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum InputType {
     SearchDocument,
@@ -58,7 +65,7 @@ impl InputType {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum EmbeddingType {
     Float,
@@ -70,7 +77,7 @@ enum EmbeddingType {
 }
 
 /// The end at which a longer text is cut, if any.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 enum Truncate {
     None,
@@ -83,7 +90,8 @@ fn float() -> BTreeSet<EmbeddingType> {
     [EmbeddingType::Float].into()
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CohereEmbeddings)]
 struct EmbedResponse<'a> {
     id: String,
     response_type: &'static str,
@@ -92,7 +100,8 @@ struct EmbedResponse<'a> {
     meta: Meta,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CohereEmbedding)]
 #[serde(untagged)]
 enum Row<'a> {
     Vector(Vector<'a>),
@@ -100,22 +109,34 @@ enum Row<'a> {
     Unsigned(Vec<u8>),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Meta {
     api_version: ApiVersion,
     billed_units: BilledUnits,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ApiVersion {
     version: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct BilledUnits {
     input_tokens: usize,
 }
 
+/// Embeds texts, in the shape of Cohere.
+#[utoipa::path(
+    post, path = "/v2/embed", tag = "Cohere", operation_id = "cohere_embed",
+    request_body = EmbedRequest,
+    responses(
+        (status = 200, description = "One embedding a text, in each form that was asked for", body = EmbedResponse),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, input_too_long, too_many_tokens, no_embedding_types, invalid_dimensions"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn embed(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

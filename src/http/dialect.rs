@@ -8,12 +8,13 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::http::error::Facts;
 
 /// Whose clients call a route.
 #[derive(Clone, Copy)]
-enum Dialect {
+pub enum Dialect {
     /// `{"error": {"message", "type", "param", "code"}}`
     OpenAi,
     /// `{"message"}`
@@ -22,7 +23,7 @@ enum Dialect {
 
 impl Dialect {
     /// By the path, so that it also holds where there is no route; `None` for problem details.
-    fn of(path: &str) -> Option<Dialect> {
+    pub fn of(path: &str) -> Option<Dialect> {
         match path {
             "/v2/embed" => Some(Dialect::Cohere),
             // infinity's routes have OpenAI's errors.
@@ -56,40 +57,49 @@ fn with_body(response: Response, body: &impl Serialize) -> Response {
     Response::from_parts(parts, Body::new(body))
 }
 
-#[derive(Serialize)]
-struct OpenAiBody<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpenAiProblem)]
+pub(super) struct OpenAiBody<'a> {
     error: OpenAiError<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OpenAiError<'a> {
+    /// What was wrong and what is allowed, for people.
     message: &'a str,
     #[serde(rename = "type")]
     kind: &'static str,
     /// Where in the request the fault is.
     param: Option<&'a str>,
+    /// Stable, for programs.
     code: &'static str,
 }
 
 impl<'a> OpenAiError<'a> {
-    /// OpenAI's own words where it has such, else ours.
     fn new(status: StatusCode, facts: &'a Facts) -> OpenAiError<'a> {
         let kind = match status {
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             _ if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
-        let code = match (status, facts.code) {
-            (StatusCode::UNAUTHORIZED, _) => "invalid_api_key",
-            (StatusCode::TOO_MANY_REQUESTS, _) => "rate_limit_exceeded",
-            (_, "unknown_model") => "model_not_found",
-            (_, code) => code,
-        };
+        let code = openai_code(status, facts.code);
         OpenAiError { message: &facts.detail, kind, param: facts.position.as_deref(), code }
     }
 }
 
-#[derive(Serialize)]
-struct CohereBody {
+/// OpenAI's own word where it has one, else ours.
+pub fn openai_code(status: StatusCode, code: &str) -> &str {
+    match (status, code) {
+        (StatusCode::UNAUTHORIZED, _) => "invalid_api_key",
+        (StatusCode::TOO_MANY_REQUESTS, _) => "rate_limit_exceeded",
+        (_, "unknown_model") => "model_not_found",
+        (_, code) => code,
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = CohereProblem)]
+pub(super) struct CohereBody {
+    /// What was wrong, where, and what is allowed.
     message: String,
 }

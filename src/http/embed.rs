@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::encoder::tokenizer::Truncation;
 use crate::encoder::{Deadline, EmbedOptions, Embeddings};
@@ -18,25 +19,29 @@ use crate::http::{prompt, vectors};
 use crate::npy;
 
 /// What a client asks `/embed` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedRequest {
+    /// One text, or a list of them. `sentences` is another name for the field.
     #[serde(alias = "sentences")]
     inputs: Inputs,
     /// Whether embeddings have length 1; the model's own habit by default.
     normalize: Option<bool>,
     /// Whether longer inputs are cut to the model's limit (the default) or refused.
     truncate: Option<bool>,
+    /// The end that is cut off; the right one by default.
     truncation_direction: Option<Direction>,
     /// Keeps so many leading elements.
+    #[schema(minimum = 1)]
     dimensions: Option<usize>,
     /// The name of one of the model's prompts, which is put before each input.
     prompt_name: Option<String>,
+    /// The default one if it is left out.
     model: Option<String>,
 }
 
 /// The end at which a longer input is cut.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 pub enum Direction {
     #[serde(alias = "left")]
     Left,
@@ -47,6 +52,29 @@ pub enum Direction {
 /// Names the rows and columns of a binary answer, such as `3,384`.
 const SHAPE: &str = "x-embeddings-shape";
 
+/// Embeds sentences.
+///
+/// `Accept: application/octet-stream` asks for a binary answer: the rows one after another as
+/// little-endian f32. `Accept: application/x-npy` asks for the same as a file of NumPy's.
+#[utoipa::path(
+    post, path = "/embed", tag = "embeddings",
+    request_body = EmbedRequest,
+    responses(
+        (
+            status = 200, description = "One embedding an input, in the order of the inputs",
+            content(
+                (Vec<Vec<f32>> = "application/json"),
+                (Vec<u8> = "application/octet-stream"),
+                (Vec<u8> = "application/x-npy"),
+            ),
+            headers(("x-embeddings-shape", description = "Of a binary answer: rows and columns, such as `3,384`")),
+        ),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, input_too_long, too_many_tokens, unknown_prompt, invalid_dimensions, normalized_in_graph"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn embed(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use utoipa::ToSchema;
 
 use crate::encoder::Deadline;
 use crate::http::AppState;
@@ -16,7 +17,7 @@ use crate::http::inputs::Inputs;
 use crate::http::{prompt, vectors};
 
 /// What a client asks `/embed_all` for; what is not described here is as for `/embed`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedAllRequest {
     #[serde(alias = "sentences")]
@@ -27,9 +28,25 @@ pub struct EmbedAllRequest {
     model: Option<String>,
     /// Clients send it here too: of no use, for these vectors never are.
     #[serde(default, rename = "normalize")]
+    #[schema(value_type = Option<bool>)]
     _normalize: IgnoredAny,
 }
 
+/// Embeds each token of texts, special ones included.
+#[utoipa::path(
+    post, path = "/embed_all", tag = "embeddings",
+    request_body = EmbedAllRequest,
+    responses(
+        (
+            status = 200, description = "For each input, in their order, a vector for each token",
+            body = Vec<Vec<Vec<f32>>>,
+        ),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, input_too_long, too_many_tokens, unknown_prompt, no_token_states"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn embed_all(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::causes::Causes;
 use crate::encoder::EncodeError;
@@ -55,15 +56,19 @@ impl fmt::Display for Facts {
 }
 
 /// A [`Problem`] as it is sent.
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(in crate::http) struct Body<'a> {
     /// `about:blank`, by which RFC 9457 means that `title` is that of the status.
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
     status: u16,
+    /// Stable, for programs.
     code: &'static str,
+    /// What was wrong and what is allowed, for people.
     detail: &'a str,
+    /// Where in the request, such as `inputs[3]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<&'a str>,
     /// What TEI's clients read instead of `detail` and `code`.
@@ -72,7 +77,7 @@ struct Body<'a> {
 }
 
 /// What kind of error it is, as text-embeddings-inference tells them apart.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 enum ErrorType {
     Unhealthy,
     Backend,

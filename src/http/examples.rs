@@ -6,6 +6,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::http::body::Json;
 use crate::http::error::Problem;
@@ -17,14 +18,17 @@ use crate::training::text_hash::TextHash;
 
 const MOST_LISTED: u32 = 1000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ListParameters {
     /// Only examples with a label for this task.
     task: Option<String>,
     /// Only those with this label for the task.
     label: Option<String>,
+    /// Examples on a page.
     #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 1000)]
     limit: u32,
     /// The `next` of the page before.
     after: Option<i64>,
@@ -35,7 +39,7 @@ fn default_limit() -> u32 {
 }
 
 /// A page of examples, in the order in which their texts were first seen.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ExampleList {
     examples: Vec<ExampleView>,
     /// Give it as `after` for the next page; absent on the last one.
@@ -43,7 +47,9 @@ pub struct ExampleList {
     next: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
+/// A text with its labels, as the store keeps it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KeptExample)]
 struct ExampleView {
     /// `null` where texts are not kept.
     text: Option<String>,
@@ -59,21 +65,35 @@ struct ExampleView {
 }
 
 /// The body of `DELETE /examples`: texts or a time, and optionally the one task that forgets them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deletion {
+    /// These.
     texts: Option<Vec<String>>,
+    /// All that were last taught before.
     before: Option<Timestamp>,
+    /// All tasks if it is left out.
     task: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// What `DELETE /examples` did.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Deleted {
     /// Examples that lost their labels.
     removed: u64,
 }
 
 /// Lists examples, oldest first.
+#[utoipa::path(
+    get, path = "/examples", tag = "examples", operation_id = "list_examples",
+    params(ListParameters),
+    responses(
+        (status = 200, description = "A page of examples", body = ExampleList),
+        (status = 404, description = "unknown_task"),
+        (status = 422, description = "invalid_limit, label_without_task, unknown_label"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn list(
     State(state): State<AppState>,
     Parameters(parameters): Parameters<ListParameters>,
@@ -91,6 +111,16 @@ pub async fn list(
 }
 
 /// Forgets examples. Heads stay as they are until they are trained again.
+#[utoipa::path(
+    delete, path = "/examples", tag = "examples", operation_id = "delete_examples",
+    request_body = Deletion,
+    responses(
+        (status = 200, description = "How many were forgotten", body = Deleted),
+        (status = 404, description = "unknown_task"),
+        (status = 422, description = "invalid_selection"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn delete(
     State(state): State<AppState>,
     Json(deletion): Json<Deletion>,

@@ -1,7 +1,7 @@
 //! `/heads`: tasks made, listed and removed, with their versions.
 
-mod versions;
-mod weights;
+pub(super) mod versions;
+pub(super) mod weights;
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::heads::live::LiveTask;
 use crate::heads::{HeadVersion, InitialSeed, Kind, NewLabels, Task};
@@ -21,9 +22,11 @@ use crate::http::error::Problem;
 use crate::http::parameters::Segment;
 use crate::http::{AppState, to_the_end};
 use crate::store::{TaskChange, VersionInfo};
+use crate::training::evaluation::Evaluation;
 
 /// A task and its live version.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Head)]
 pub struct HeadView {
     task: String,
     model: String,
@@ -45,7 +48,7 @@ pub struct HeadView {
 }
 
 /// A [`HeadView`] with the history of its versions, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct HeadDetail {
     #[serde(flatten)]
     head: HeadView,
@@ -53,7 +56,8 @@ pub struct HeadDetail {
 }
 
 /// A head version less its weights.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HeadVersion)]
 pub struct VersionView {
     version: i64,
     /// The version that the fit started from.
@@ -65,30 +69,37 @@ pub struct VersionView {
     live: bool,
     /// How the head that was fit without the held-out rows did on them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Evaluation>)]
     evaluation: Option<Value>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Maker {
     Training,
     Import,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct HeadList {
     heads: Vec<HeadView>,
 }
 
 /// The body of `PUT /heads/{task}`: all that the task is. What is left out is as the configuration
 /// declares it, if it declares the task, or else the default.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeadDefinition {
+    /// In the order of the head's outputs.
+    #[schema(min_items = 1)]
     labels: Vec<String>,
+    /// The default one if it is left out.
     model: Option<String>,
+    /// Whether a text may have any number of the labels, or has exactly one.
     multi_label: Option<bool>,
     new_labels: Option<NewLabels>,
+    /// The least probability at which a label is given, unless a request says another.
+    #[schema(minimum = 0, maximum = 1)]
     threshold: Option<f32>,
 }
 
@@ -111,6 +122,14 @@ impl HeadDefinition {
     }
 }
 
+/// Lists the tasks with their live versions.
+#[utoipa::path(
+    get, path = "/heads", tag = "heads", operation_id = "list_heads",
+    responses(
+        (status = 200, description = "All tasks, by name", body = HeadList),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn list(State(state): State<AppState>) -> Result<Answer<HeadList>, Problem> {
     let counts = state.store.example_counts().await?;
     let snapshot = state.heads.snapshot();
@@ -118,6 +137,16 @@ pub async fn list(State(state): State<AppState>) -> Result<Answer<HeadList>, Pro
     Ok(Answer(HeadList { heads: snapshot.values().map(|live| view(live)).collect() }))
 }
 
+/// Shows a task with all its versions.
+#[utoipa::path(
+    get, path = "/heads/{task}", tag = "heads", operation_id = "show_head",
+    params(("task" = String, Path, description = "The task's name")),
+    responses(
+        (status = 200, description = "The task", body = HeadDetail),
+        (status = 404, description = "unknown_task"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn show(
     State(state): State<AppState>,
     Segment(task): Segment,
@@ -126,6 +155,19 @@ pub async fn show(
 }
 
 /// Makes a task: 201, or 200 where it is there already with the same definition.
+#[utoipa::path(
+    put, path = "/heads/{task}", tag = "heads", operation_id = "put_head",
+    params(("task" = String, Path, description = "The task's name")),
+    request_body = HeadDefinition,
+    responses(
+        (status = 200, description = "The task was there already", body = HeadDetail),
+        (status = 201, description = "The task was made", body = HeadDetail),
+        (status = 404, description = "unknown_model"),
+        (status = 409, description = "too_many_tasks, task_is_configured, task_in_use"),
+        (status = 422, description = "invalid_task, invalid_threshold, nul_character"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn put(
     State(state): State<AppState>,
     Segment(name): Segment,
@@ -145,6 +187,16 @@ pub async fn put(
 }
 
 /// Removes a task with its versions and its labels of examples.
+#[utoipa::path(
+    delete, path = "/heads/{task}", tag = "heads", operation_id = "delete_head",
+    params(("task" = String, Path, description = "The task's name")),
+    responses(
+        (status = 204, description = "The task is gone"),
+        (status = 404, description = "unknown_task"),
+        (status = 409, description = "task_is_configured, task_in_training"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn delete(
     State(state): State<AppState>,
     Segment(task): Segment,

@@ -4,11 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::http::error::Problem;
 use crate::readiness::{Phase, Readiness};
 
-#[derive(Serialize)]
+/// What a health check finds.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
 struct Status {
     status: &'static str,
     /// Only while it is out of reach: training waits for it, nothing else does.
@@ -23,11 +26,22 @@ impl Status {
 }
 
 /// The process runs: independent of load, training and the store.
+#[utoipa::path(
+    get, path = "/livez", tag = "operations",
+    responses((status = 200, description = "The process runs", body = Status)),
+)]
 pub async fn live() -> Response {
     Status::of("alive")
 }
 
 /// The models are loaded and warmed, and the heads are there.
+#[utoipa::path(
+    get, path = "/startupz", tag = "operations",
+    responses(
+        (status = 200, description = "Everything is loaded", body = Status),
+        (status = 503, description = "starting"),
+    ),
+)]
 pub async fn started(State(readiness): State<Readiness>) -> Response {
     match readiness.phase() {
         Phase::Starting => not_ready("starting", "the store and the models are being loaded"),
@@ -37,6 +51,13 @@ pub async fn started(State(readiness): State<Readiness>) -> Response {
 
 /// Requests are welcome. Training never changes this answer; a store that is away is told, and no
 /// reason to send requests elsewhere.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations",
+    responses(
+        (status = 200, description = "Requests are welcome", body = Status),
+        (status = 503, description = "starting, draining, failed"),
+    ),
+)]
 pub async fn ready(State(readiness): State<Readiness>) -> Response {
     match readiness.phase() {
         Phase::Ready => {

@@ -7,6 +7,7 @@ use axum::response::Response;
 use axum::{Extension, Json as Answer};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoder::{Deadline, ModelInfo};
 use crate::http::body::Json;
@@ -19,10 +20,12 @@ use crate::http::{AppState, openai};
 const NO_MODEL: &str = "default/not-specified";
 
 /// What a client asks `/embeddings` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = InfinityEmbeddingsRequest)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingsRequest {
     input: TextsOrIds,
+    /// The default one if it is left out, or `default/not-specified`.
     model: Option<String>,
     encoding_format: Option<Encoding>,
     /// 0 stands for all.
@@ -31,16 +34,29 @@ pub struct EmbeddingsRequest {
     #[serde(default, rename = "modality")]
     _modality: Modality,
     #[serde(default, rename = "user")]
+    #[schema(value_type = Value)]
     _user: IgnoredAny,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Modality {
     #[default]
     Text,
 }
 
+/// Embeds texts, in the shape of OpenAI.
+#[utoipa::path(
+    post, path = "/embeddings", tag = "infinity", operation_id = "infinity_embeddings",
+    request_body = EmbeddingsRequest,
+    responses(
+        (status = 200, description = "One embedding an input, in the order of the inputs", body = openai::embeddings::EmbeddingsResponse),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, invalid_token_ids, too_many_tokens, invalid_dimensions"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn embeddings(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,
@@ -55,13 +71,15 @@ pub async fn embeddings(
     openai::answer(&state, deadline, wanted).await
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InfinityModelList)]
 pub struct ModelList {
     object: &'static str,
     data: Vec<Model>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InfinityModel)]
 struct Model {
     id: String,
     stats: BTreeMap<&'static str, usize>,
@@ -73,6 +91,11 @@ struct Model {
     capabilities: [&'static str; 1],
 }
 
+/// Lists the models, as infinity does.
+#[utoipa::path(
+    get, path = "/models", tag = "infinity", operation_id = "infinity_models",
+    responses((status = 200, description = "All models, by name", body = ModelList)),
+)]
 pub async fn models(State(state): State<AppState>) -> Answer<ModelList> {
     let queued = state.queued_tokens();
     let model = |info: &ModelInfo| Model {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::{BatchingConfig, LimitsConfig};
 use crate::encoder::ModelInfo;
@@ -19,7 +20,7 @@ use crate::metrics;
 use crate::onnx::GraphPrecision;
 
 /// The running server in facts.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Info<'a> {
     version: &'static str,
     /// ONNX Runtime's build.
@@ -36,7 +37,7 @@ pub struct Info<'a> {
 }
 
 /// What clients of text-embeddings-inference want to know before they do anything.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Served<'a> {
     model_id: &'a str,
     model_sha: &'a str,
@@ -56,7 +57,7 @@ pub struct Served<'a> {
     docker_label: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ModelType {
     Embedding { pooling: Option<&'static str> },
@@ -90,21 +91,27 @@ impl<'a> Served<'a> {
 }
 
 /// A task as text-embeddings-inference tells of a classifier.
-#[derive(Serialize)]
-struct Classifier<'a> {
+#[derive(Serialize, ToSchema)]
+pub struct Classifier<'a> {
     version: &'static str,
     task: &'a str,
     #[serde(flatten)]
     served: Served<'a>,
 }
 
-#[derive(Serialize)]
+/// A task and its live version.
+#[derive(Serialize, ToSchema)]
 struct TaskInfo {
     name: String,
     model: String,
     version: i64,
 }
 
+/// Tells what runs: models with their precision and provider, tasks, limits.
+#[utoipa::path(
+    get, path = "/info", tag = "operations",
+    responses((status = 200, description = "Models, tasks and limits", body = Info)),
+)]
 pub async fn info(State(state): State<AppState>) -> Result<Response, Problem> {
     let config = &state.config;
     let heads = state.heads.snapshot();
@@ -131,7 +138,16 @@ pub async fn info(State(state): State<AppState>) -> Result<Response, Problem> {
     .into_response())
 }
 
-/// `GET /heads/{task}/info`: for clients that take the task for a server of its own.
+/// Tells of a task what text-embeddings-inference tells of a classifier, for clients that take the task
+/// for a server of its own.
+#[utoipa::path(
+    get, path = "/heads/{task}/info", tag = "text-embeddings-inference", operation_id = "classifier_info",
+    params(("task" = String, Path, description = "The task's name")),
+    responses(
+        (status = 200, description = "The task as a classifier", body = Classifier),
+        (status = 404, description = "unknown_task"),
+    ),
+)]
 pub async fn classifier(
     State(state): State<AppState>,
     Segment(task): Segment,
@@ -151,6 +167,11 @@ pub async fn classifier(
     .into_response())
 }
 
+/// Tells the metrics, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")),
+)]
 pub async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     // Taken here, the figures are never stale ones.
     state.metrics.queue_tokens.set(state.queued_tokens() as i64);

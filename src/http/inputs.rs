@@ -1,6 +1,7 @@
 //! The texts of a request: one, or a list of them.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::config::Config;
 use crate::encoder::Class;
@@ -8,7 +9,7 @@ use crate::http::error::Problem;
 use crate::http::one_or_many::OneOrMany;
 
 /// A string or a list of strings.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Inputs(OneOrMany);
 

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use utoipa::ToSchema;
 
 /// A string or a list of strings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[serde(untagged)]
 pub enum OneOrMany {
     One(String),
     Many(Vec<String>),

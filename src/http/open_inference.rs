@@ -2,11 +2,12 @@
 //! embeddings out (FP32), with the extension for binary tensor data.
 
 mod body;
-mod infer;
+pub(super) mod infer;
 
 use axum::Json as Answer;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub use infer::infer;
 
@@ -16,24 +17,31 @@ use crate::http::parameters::Segment;
 use crate::readiness::Phase;
 
 /// The tensor that a request has.
-const INPUT: &str = "text";
+pub(super) const INPUT: &str = "text";
 
 /// The tensor that an answer has.
-const OUTPUT: &str = "embedding";
+pub(super) const OUTPUT: &str = "embedding";
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InferenceServer)]
 pub struct Server {
     name: &'static str,
     version: &'static str,
     extensions: [&'static str; 1],
 }
 
+/// Tells of the server.
+#[utoipa::path(
+    get, path = "/v2", tag = "Open Inference Protocol", operation_id = "inference_server",
+    responses((status = 200, description = "Its name, version and extensions", body = Server)),
+)]
 pub async fn server() -> Answer<Server> {
     let extensions = ["binary_tensor_data"];
     Answer(Server { name: "polyhead", version: env!("CARGO_PKG_VERSION"), extensions })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InferenceModel)]
 pub struct Model {
     name: String,
     platform: &'static str,
@@ -41,7 +49,7 @@ pub struct Model {
     outputs: [Tensor; 1],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Tensor {
     name: &'static str,
     datatype: &'static str,
@@ -49,6 +57,15 @@ struct Tensor {
     shape: Vec<i64>,
 }
 
+/// Tells of a model: the tensors that it takes and gives.
+#[utoipa::path(
+    get, path = "/v2/models/{model}", tag = "Open Inference Protocol", operation_id = "inference_model",
+    params(("model" = String, Path, description = "The model's name")),
+    responses(
+        (status = 200, description = "Its tensors", body = Model),
+        (status = 404, description = "unknown_model"),
+    ),
+)]
 pub async fn model(
     State(state): State<AppState>,
     Segment(model): Segment,
@@ -63,13 +80,23 @@ pub async fn model(
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InferenceModelReady)]
 pub struct Ready {
     name: String,
     ready: bool,
 }
 
 /// A model is ready when the server is.
+#[utoipa::path(
+    get, path = "/v2/models/{model}/ready", tag = "Open Inference Protocol", operation_id = "inference_model_ready",
+    params(("model" = String, Path, description = "The model's name")),
+    responses(
+        (status = 200, description = "The model is ready", body = Ready),
+        (status = 404, description = "unknown_model"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn ready(
     State(state): State<AppState>,
     Segment(model): Segment,

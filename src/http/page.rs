@@ -15,20 +15,56 @@ use crate::sha256::Sha256Sum;
 /// The files below `src/http/page`.
 #[derive(RustEmbed)]
 #[folder = "src/http/page"]
-struct Files;
+pub(super) struct Files;
 
 /// Nothing but this server's own files and answers; no inline script or style; in no frame.
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Shows the page to try the server with.
+#[utoipa::path(
+    get, path = "/", tag = "operations", operation_id = "page",
+    params(("if-none-match" = Option<String>, Header, description = "The `etag` of what the client has")),
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+        (status = 304, description = "What the client has still holds"),
+    ),
+)]
 pub async fn index(headers: HeaderMap) -> Result<Response, Problem> {
     file(Segment("index.html".to_owned()), headers).await
 }
 
-/// What the page is made of. A browser keeps it and asks each time whether it still holds: it does
-/// until the program is another one.
+/// Gives what the page is made of.
+#[utoipa::path(
+    get, path = "/page/{path}", tag = "operations", operation_id = "page_file",
+    params(
+        ("path" = String, Path, description = "The file, whose name may have slashes"),
+        ("if-none-match" = Option<String>, Header, description = "The `etag` of what the client has"),
+    ),
+    responses(
+        (
+            status = 200, description = "The file",
+            content(
+                (String = "text/html"), (String = "text/css"), (String = "text/javascript"),
+                (String = "text/csv"), (String = "image/svg+xml"),
+            ),
+        ),
+        (status = 304, description = "What the client has still holds"),
+        (status = 404, description = "unknown_route"),
+    ),
+)]
 pub async fn file(Segment(path): Segment, headers: HeaderMap) -> Result<Response, Problem> {
-    let Some(file) = Files::get(&path) else {
+    respond(Files::get(&path), &path, &headers)
+}
+
+/// A file of a page. A browser keeps it and asks each time whether it still holds: it does until the
+/// program is another one.
+pub(super) fn respond(
+    file: Option<EmbeddedFile>,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let Some(file) = file else {
         let detail = format!("the page has no file {path:?}");
         return Err(Problem::not_found("unknown_route", detail));
     };

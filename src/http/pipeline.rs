@@ -10,12 +10,36 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use utoipa::ToSchema;
 
 use crate::encoder::Deadline;
 use crate::http::body::{JsonText, decode};
+use crate::http::embed::EmbedRequest;
 use crate::http::error::Problem;
-use crate::http::predict::Answers;
+use crate::http::predict::{Answers, PredictRequest, Score};
+use crate::http::similarity::SimilarityRequest;
 use crate::http::{AppState, embed, predict, similarity};
+
+/// What each pipeline is asked for.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum PipelineRequest {
+    Embed(EmbedRequest),
+    Compare(SimilarityRequest),
+    Classify(PredictRequest),
+}
+
+/// What each pipeline answers.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum PipelineAnswer {
+    /// One embedding an input.
+    Embeddings(Vec<Vec<f32>>),
+    /// One cosine a sentence.
+    Similarities(Vec<f32>),
+    /// One list of scores an input, best first.
+    Scores(Vec<Vec<Score>>),
+}
 
 /// So much of a body as tells the pipelines apart.
 #[derive(Default, Deserialize)]
@@ -33,8 +57,30 @@ enum InputsShape {
     Other,
 }
 
-/// Embeds texts; compares sentences where `inputs` is an object; else classifies where there are
-/// `parameters`, which a request to embed has beside its inputs.
+/// Embeds, compares or classifies, as Hugging Face's clients ask a server of which they know the address
+/// only.
+///
+/// It embeds texts; compares sentences where `inputs` is an object; else classifies where there are
+/// `parameters`, whose fields a request to embed has beside its inputs.
+#[utoipa::path(
+    post, path = "/", tag = "Hugging Face", operation_id = "run_pipeline",
+    request_body = PipelineRequest,
+    responses(
+        (
+            status = 200, description = "What the pipeline answers",
+            content(
+                (PipelineAnswer = "application/json"),
+                (Vec<u8> = "application/octet-stream"),
+                (Vec<u8> = "application/x-npy"),
+            ),
+        ),
+        (status = 404, description = "unknown_model, unknown_task"),
+        (status = 409, description = "head_untrained, encoder_mismatch"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, input_too_long, too_many_tokens, unknown_prompt, invalid_dimensions, normalized_in_graph, pairs_not_supported, ambiguous_task, invalid_top_k, too_many_scores"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn run(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

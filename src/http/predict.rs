@@ -5,12 +5,13 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoder::{Deadline, EmbedOptions};
 use crate::heads::head::{Decision, Head, sigmoid};
 use crate::heads::live::LiveTask;
 use crate::http::AppState;
-use crate::http::body::Json;
+use crate::http::body::{Json, object};
 use crate::http::classify::{self, AnsweredBy};
 use crate::http::cost::Meter;
 use crate::http::embed::{Direction, truncation};
@@ -21,32 +22,36 @@ use crate::http::parameters::Segment;
 use crate::http::vectors;
 
 /// What a client asks `/predict` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PredictRequest {
     inputs: PredictInputs,
     /// By default the only one that is trained.
     task: Option<String>,
+    /// Whether longer inputs are cut to the model's limit (the default) or refused.
     truncate: Option<bool>,
+    /// The end that is cut off; the right one by default.
     truncation_direction: Option<Direction>,
     /// Logits in place of probabilities.
     #[serde(default)]
     raw_scores: bool,
     /// What Hugging Face's clients send.
+    #[serde(default, deserialize_with = "object::optional")]
     parameters: Option<PipelineParameters>,
 }
 
 /// The parameters of a text classification pipeline.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PipelineParameters {
     /// Keeps the so many most probable labels.
+    #[schema(minimum = 1)]
     top_k: Option<usize>,
     function_to_apply: Option<Function>,
 }
 
 /// What makes scores of logits; by default what the head was fit with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Function {
     Sigmoid,
@@ -65,20 +70,45 @@ pub enum Answers {
 
 /// A text, or a list that has each text in a list of its own: elsewhere, a bare list of two is a pair
 /// of sentences that are judged together.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a string, or a list of lists with one string each")]
 enum PredictInputs {
     One(String),
     Many(Vec<OneOrMany>),
 }
 
+/// The scores of a single text, or of each of several; best first.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Predicted {
+    OfOne(Vec<Score>),
+    OfEach(Vec<Vec<Score>>),
+}
+
 /// A label and how well it fits.
-#[derive(Debug, Serialize)]
-struct Score {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Score {
     score: f32,
     label: String,
 }
 
+/// Classifies texts by one task.
+#[utoipa::path(
+    post, path = "/predict", tag = "text-embeddings-inference",
+    request_body = PredictRequest,
+    responses(
+        (
+            status = 200, description = "The scores of a single text, or one list of them an input; best first",
+            body = Predicted,
+            headers(("x-head-version", description = "The version that answered, such as `topic=12`")),
+        ),
+        (status = 404, description = "unknown_task"),
+        (status = 409, description = "head_untrained, encoder_mismatch"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, input_too_long, too_many_tokens, pairs_not_supported, ambiguous_task, invalid_top_k, too_many_scores"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn predict(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,
@@ -87,6 +117,23 @@ pub async fn predict(
     answer(&state, deadline, request, Answers::Tei).await
 }
 
+/// Classifies texts by the task that the path names.
+#[utoipa::path(
+    post, path = "/heads/{task}/predict", tag = "Hugging Face",
+    params(("task" = String, Path, description = "The task's name")),
+    request_body = PredictRequest,
+    responses(
+        (
+            status = 200, description = "One list of scores an input, best first", body = Vec<Vec<Score>>,
+            headers(("x-head-version", description = "The version that answered, such as `topic=12`")),
+        ),
+        (status = 404, description = "unknown_task"),
+        (status = 409, description = "head_untrained, encoder_mismatch"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, input_too_long, too_many_tokens, pairs_not_supported, ambiguous_task, invalid_top_k, too_many_scores"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn predict_by(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,
@@ -149,11 +196,11 @@ pub async fn answer(
     classify::check_size(embeddings.rows().len(), std::iter::once(labels))?;
     let write = move || {
         let scores = |row| scores(&live, row, function, top_k);
-        let all: Vec<Vec<Score>> = embeddings.rows().map(scores).collect();
-        match &all[..] {
-            [only] if is_bare => serde_json::to_vec(only),
-            _ => serde_json::to_vec(&all),
-        }
+        let mut all: Vec<Vec<Score>> = embeddings.rows().map(scores).collect();
+        serde_json::to_vec(&match is_bare {
+            true => Predicted::OfOne(all.pop().unwrap_or_default()),
+            false => Predicted::OfEach(all),
+        })
     };
     Ok((cost, answered_by, vectors::respond(values, write).await?).into_response())
 }

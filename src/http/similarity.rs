@@ -3,9 +3,10 @@
 use axum::extract::State;
 use axum::{Extension, Json as Answer};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::encoder::{Deadline, EmbedOptions};
-use crate::http::body::Json;
+use crate::http::body::{Json, object};
 use crate::http::cost::{Cost, Meter};
 use crate::http::embed::{Direction, truncation};
 use crate::http::error::Problem;
@@ -13,16 +14,18 @@ use crate::http::inputs::check_texts;
 use crate::http::{AppState, prompt};
 
 /// What a client asks `/similarity` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SimilarityRequest {
+    #[serde(deserialize_with = "object::one")]
     inputs: Sentences,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     parameters: Parameters,
+    /// The default one if it is left out.
     model: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Sentences {
     source_sentence: String,
@@ -30,7 +33,8 @@ struct Sentences {
 }
 
 /// As those of `/embed`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = SimilarityParameters)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
     truncate: Option<bool>,
@@ -38,6 +42,18 @@ struct Parameters {
     prompt_name: Option<String>,
 }
 
+/// Compares a sentence with others: the cosine of its embedding and each of theirs.
+#[utoipa::path(
+    post, path = "/similarity", tag = "text-embeddings-inference",
+    request_body = SimilarityRequest,
+    responses(
+        (status = 200, description = "One cosine a sentence, in their order", body = Vec<f32>),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, input_too_long, too_many_tokens, unknown_prompt"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn similarity(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

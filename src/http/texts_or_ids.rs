@@ -3,9 +3,11 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, SeqAccess, Unexpected, Visitor};
+use utoipa::ToSchema;
 
 /// Texts, or texts that the client has tokenised by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
+#[serde(untagged)]
 pub enum TextsOrIds {
     Texts(Vec<String>),
     /// One list of ids a text.

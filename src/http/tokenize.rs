@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json as Answer};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoder::Deadline;
 use crate::encoder::tokenizer::PlacedToken;
@@ -15,18 +16,20 @@ use crate::http::texts_or_ids::TextsOrIds;
 use crate::http::{prompt, vectors};
 
 /// What a client asks `/tokenize` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizeRequest {
     inputs: Inputs,
     /// Those that the model wants around every sentence, such as `[CLS]`; true by default.
     add_special_tokens: Option<bool>,
+    /// The name of one of the model's prompts, which is put before each input.
     prompt_name: Option<String>,
+    /// The default one if it is left out.
     model: Option<String>,
 }
 
 /// A token of the answer, which has a list of them for each input.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Token {
     id: u32,
     text: String,
@@ -43,6 +46,16 @@ impl From<PlacedToken> for Token {
     }
 }
 
+/// Splits texts into the model's tokens.
+#[utoipa::path(
+    post, path = "/tokenize", tag = "text-embeddings-inference",
+    request_body = TokenizeRequest,
+    responses(
+        (status = 200, description = "The tokens of each input", body = Vec<Vec<Token>>),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, too_many_tokens, unknown_prompt"),
+    ),
+)]
 pub async fn tokenize(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,
@@ -61,15 +74,28 @@ pub async fn tokenize(
 }
 
 /// What a client asks `/decode` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeRequest {
+    /// Token ids of one text, or a list of such.
+    #[schema(value_type = Vec<u32>)]
     ids: TextsOrIds,
     /// Leaves out `[CLS]` and the like; true by default.
     skip_special_tokens: Option<bool>,
+    /// The default one if it is left out.
     model: Option<String>,
 }
 
+/// Makes texts of token ids.
+#[utoipa::path(
+    post, path = "/decode", tag = "text-embeddings-inference",
+    request_body = DecodeRequest,
+    responses(
+        (status = 200, description = "The text of each list of ids", body = Vec<String>),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, invalid_token_ids, invalid_input, too_many_tokens"),
+    ),
+)]
 pub async fn decode(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

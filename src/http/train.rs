@@ -1,6 +1,6 @@
 //! `/train`: jobs submitted, listed, watched and cancelled.
 
-mod events;
+pub(super) mod events;
 mod request;
 mod rows;
 mod upload;
@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 pub use events::events;
@@ -35,7 +36,7 @@ use crate::training::progress::Progress;
 const ACCEPTED: &str = "application/json, text/csv, application/x-ndjson";
 
 /// A page of jobs, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobList {
     jobs: Vec<JobSummary>,
     /// Give it as `before` for the next page; absent on the last one.
@@ -44,7 +45,7 @@ pub struct JobList {
 }
 
 /// A job and, while it has not ended, its progress.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobView {
     #[serde(flatten)]
     job: Job,
@@ -59,7 +60,7 @@ impl JobView {
 }
 
 /// A job without the reports of its epochs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobSummary {
     id: String,
     state: JobState,
@@ -88,12 +89,18 @@ impl From<Job> for JobSummary {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ListParameters {
+    /// Jobs on a page.
     #[serde(default = "default_limit")]
+    #[param(minimum = 1, maximum = 100)]
     limit: u32,
+    /// The `next` of the page before, or a job's id.
+    #[param(pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
     before: Option<String>,
+    /// Only jobs in this state.
     state: Option<JobState>,
 }
 
@@ -104,7 +111,7 @@ fn default_limit() -> u32 {
 }
 
 /// A job that was accepted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Accepted {
     #[serde(flatten)]
     job: JobView,
@@ -114,7 +121,7 @@ pub struct Accepted {
 }
 
 /// What a request would be as a job.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DryRun {
     spec: JobSpec,
     examples: usize,
@@ -122,8 +129,31 @@ pub struct DryRun {
     skipped: Skipped,
 }
 
-/// Accepts a job: 202 with its place in `Location`, once it is durable. A dry run ends before: 200 with
-/// what would be accepted. The time for an answer begins when all examples are there.
+/// Trains heads on labelled sentences, in the background.
+///
+/// Examples that come as CSV (a header with `text` and a column for each task) or NDJSON (one example a
+/// line) leave all other fields to the query string, which a JSON body has no use for. The time for an
+/// answer begins when all examples are there.
+#[utoipa::path(
+    post, path = "/train", tag = "training", operation_id = "train",
+    request_body(content(
+        (TrainRequest = "application/json"),
+        (String = "text/csv"),
+        (String = "application/x-ndjson"),
+    )),
+    responses(
+        (status = 200, description = "With `dry_run`: what would be a job", body = DryRun),
+        (
+            status = 202, description = "The job, which is durable now", body = Accepted,
+            headers(("location", description = "Where the job is, such as `/train/{id}`")),
+        ),
+        (status = 400, description = "invalid_csv, row_too_long"),
+        (status = 408, description = "body_too_slow"),
+        (status = 422, description = "no_examples, too_many_examples, empty_text, nul_character, invalid_weight, no_labels, label_without_task, unknown_task, unknown_label, invalid_label, not_multi_label, conflicting_labels, mixed_models, single_class, encoder_not_frozen, invalid_option, invalid_csv, invalid_query"),
+        (status = 429, description = "jobs_full"),
+        (status = 503, description = "draining, store_unavailable"),
+    ),
+)]
 pub async fn submit(State(state): State<AppState>, request: Request) -> Result<Response, Problem> {
     if state.readiness.phase() != Phase::Ready {
         return Err(Problem::unavailable("draining", "the server is shutting down"));
@@ -165,6 +195,16 @@ async fn accept(
     Ok((StatusCode::ACCEPTED, location, Answer(accepted)).into_response())
 }
 
+/// Lists jobs, newest first.
+#[utoipa::path(
+    get, path = "/train", tag = "training", operation_id = "list_jobs",
+    params(ListParameters),
+    responses(
+        (status = 200, description = "A page of jobs", body = JobList),
+        (status = 422, description = "invalid_limit, invalid_before"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn list(
     State(state): State<AppState>,
     Parameters(parameters): Parameters<ListParameters>,
@@ -183,6 +223,16 @@ pub async fn list(
     Ok(Answer(JobList { jobs: jobs.into_iter().map(JobSummary::from).collect(), next }))
 }
 
+/// Shows a job with the report of each epoch.
+#[utoipa::path(
+    get, path = "/train/{id}", tag = "training", operation_id = "show_job",
+    params(("id" = String, Path, description = "The job's id")),
+    responses(
+        (status = 200, description = "The job", body = JobView),
+        (status = 404, description = "unknown_job"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn show(
     State(state): State<AppState>,
     Segment(id): Segment,
@@ -192,6 +242,17 @@ pub async fn show(
 }
 
 /// Cancels a job: 200 where it was waiting, 202 where it runs and will stop at its next epoch.
+#[utoipa::path(
+    delete, path = "/train/{id}", tag = "training", operation_id = "cancel_job",
+    params(("id" = String, Path, description = "The job's id")),
+    responses(
+        (status = 200, description = "The job was waiting and is cancelled", body = JobView),
+        (status = 202, description = "The job runs and will stop at its next epoch", body = JobView),
+        (status = 404, description = "unknown_job"),
+        (status = 409, description = "job_ended"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn cancel(
     State(state): State<AppState>,
     Segment(id): Segment,

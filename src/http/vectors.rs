@@ -5,11 +5,12 @@ use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
+use utoipa::ToSchema;
 
 use crate::http::error::Problem;
 
 /// How a vector stands in JSON.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// A list of numbers.
@@ -20,7 +21,7 @@ pub enum Encoding {
 }
 
 /// A vector as it stands in JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Vector<'a> {
     Float(&'a [f32]),

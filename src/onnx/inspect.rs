@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Buf;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     error::OnnxError,
@@ -43,7 +44,7 @@ pub struct GraphOutput {
 }
 
 /// The arithmetic of most of a graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GraphPrecision {
     Fp32,

@@ -1,6 +1,7 @@
 //! Probabilities that mean what they say: Guo et al., On Calibration of Modern Neural Networks, 2017.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::heads::head::sigmoid;
 use crate::training::dataset::Truth;
@@ -82,7 +83,7 @@ fn slope_and_curvature(predictions: &Predictions, sharpness: f64) -> (f64, f64) 
 
 /// The answers whose confidence lies in one of 15 bins of equal width: a point of a reliability
 /// diagram (Guo et al., figure 1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReliabilityBin {
     pub answers: u64,
     /// Their mean confidence.

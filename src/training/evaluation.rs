@@ -2,6 +2,7 @@
 
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::heads::head::{Decision, Head};
 use crate::training::calibration::{ReliabilityBin, expected_calibration_error, reliability};
@@ -15,7 +16,7 @@ use crate::training::selection::{Blend, Candidate, EarlyStop};
 pub const LARGEST_CONFUSION: usize = 128;
 
 /// How good a head is, and on which rows that was seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evaluation {
     pub on: Evidence,
     pub rows: usize,
@@ -63,7 +64,7 @@ pub struct Evaluation {
 }
 
 /// The rows that a head was scored on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// Rows that the scored head was not fit on.
@@ -75,7 +76,7 @@ pub enum Evidence {
 }
 
 /// How well a head tells one label. A ratio without rows is 0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LabelScores {
     pub label: String,
     /// Share of the rows with this answer whose label it is.
@@ -92,7 +93,7 @@ pub struct LabelScores {
 }
 
 /// The labels of a multi-label task are decided each by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Decided {
     /// The probability from which on the label is an answer.
     pub threshold: f32,
@@ -100,7 +101,7 @@ pub struct Decided {
 }
 
 /// Rows by whether a label is theirs and whether it was an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Confusion {
     #[serde(rename = "tn")]
     pub true_negatives: u64,

@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::heads::Kind;
 use crate::training::progress::Progress;
@@ -25,7 +26,7 @@ pub struct Example {
 }
 
 /// What an example says of a task.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Target {
     /// The one label, of a single-label task.
@@ -64,7 +65,7 @@ impl fmt::Display for Target {
 }
 
 /// A validated training request, without its examples.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobSpec {
     /// The model whose embeddings the job trains on.
     pub model: String,
@@ -100,7 +101,7 @@ fn default_margin() -> f64 {
 }
 
 /// How much the examples of a class count, beside their own weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeight {
     /// All classes alike, however many examples they have; in a multi-label task, for each label the
@@ -109,7 +110,7 @@ pub enum ClassWeight {
 }
 
 /// What happens to the examples of earlier jobs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Keep them, add the new ones, refit on all, starting from the live weights.
@@ -119,7 +120,7 @@ pub enum Mode {
     Replace,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     Queued,
@@ -160,7 +161,7 @@ impl JobState {
 }
 
 /// Scores of one task on one set of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Scores {
     /// Mean cross-entropy in nats; in a multi-label task, of the sum over labels.
     pub loss: f64,
@@ -172,7 +173,7 @@ pub struct Scores {
 }
 
 /// One task after one epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskReport {
     pub train: Scores,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -180,7 +181,7 @@ pub struct TaskReport {
 }
 
 /// Where all tasks stand after one epoch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EpochReport {
     /// Counts from 1; 0 is an evaluation without training.
     pub epoch: u32,
@@ -190,7 +191,7 @@ pub struct EpochReport {
 }
 
 /// Rows of a request that are not trained on, as they cannot be examples.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SkippedRows {
     pub count: u64,
     /// The code of the reason, such as `conflicting_labels`, to the number of its rows.
@@ -198,7 +199,7 @@ pub struct SkippedRows {
 }
 
 /// A job as it is stored and shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Job {
     /// A UUID version 7, so that ids sort by time.
     pub id: String,

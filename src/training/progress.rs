@@ -5,12 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::training::job::JobState;
 use crate::training::selection::{FoldFit, Stage};
 
 /// What is being done for a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// It waits for its turn.
@@ -31,7 +32,7 @@ pub enum Phase {
 }
 
 /// Where a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     pub phase: Phase,
     /// For the phases whose length is known beforehand.
@@ -43,7 +44,7 @@ pub struct Progress {
 }
 
 /// How far a phase is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Steps {
     /// Texts, fits or epochs.
     pub done: usize,

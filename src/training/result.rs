@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::training::evaluation::Evaluation;
 use crate::training::verdict::Verdict;
 
 /// What came of a job that ran to its end, and what it took.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobResult {
     pub texts: TextCounts,
     #[serde(default)]
@@ -19,7 +20,7 @@ pub struct JobResult {
 }
 
 /// Where the embeddings of a job's texts came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TextCounts {
     /// Texts that were embedded.
     pub embedded: usize,
@@ -28,7 +29,7 @@ pub struct TextCounts {
 }
 
 /// What became of a job's examples and of those that were kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RowCounts {
     /// Distinct texts that the job trained on, earlier examples included.
     pub distinct: usize,
@@ -39,7 +40,7 @@ pub struct RowCounts {
 }
 
 /// Wall time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Seconds {
     /// From the first look into the store to the last embedding.
     pub embedding: f64,
@@ -47,7 +48,7 @@ pub struct Seconds {
 }
 
 /// What came of one task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskResult {
     /// The version that was stored; its number is given when it is.
     pub version: Option<i64>,
@@ -63,7 +64,7 @@ pub struct TaskResult {
 }
 
 /// When a version that a job made goes live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Promote {
     /// Where its [`Verdict`] allows it.

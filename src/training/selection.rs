@@ -9,6 +9,9 @@ mod stage;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Object, OneOf, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 pub use self::blend::Blend;
 pub use self::epochs::{EarlyStop, StoppedBy};
@@ -54,6 +57,17 @@ impl Serialize for Strength {
     }
 }
 
+impl PartialSchema for Strength {
+    fn schema() -> RefOr<Schema> {
+        let number =
+            Object::builder().schema_type(Type::Number).minimum(Some(0)).maximum(Some(1e12));
+        let auto = Object::builder().schema_type(Type::String).enum_values(Some([AUTO]));
+        OneOf::builder().item(number).item(auto).into()
+    }
+}
+
+impl ToSchema for Strength {}
+
 impl<'de> Deserialize<'de> for Strength {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -92,7 +106,7 @@ impl<'de> Deserialize<'de> for Strength {
 }
 
 /// A strength that was tried.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Candidate {
     pub l2: f64,
     /// Mean cross-entropy in nats of the rows that the heads were not fit on, at the best temperature.

@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 pub use self::adam::Settings as AdamSettings;
 pub use self::discriminant::Discriminant;
@@ -43,7 +44,7 @@ use crate::training::job::{EpochReport, Scores, TaskReport};
 /// as much: there `C` is 2 / `l2`.) The cross-entropy of a multi-label row is summed over labels,
 /// each of which is learnt as by scikit-learn's `OneVsRestClassifier(LogisticRegression(C))` with
 /// `C` = 1 / `l2`. Rows that have weights count by these, in both terms.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Solver {
     /// Full-batch quasi-Newton. An epoch is one iteration of each task that has not converged; the

@@ -1,6 +1,7 @@
 //! Champion and challenger: whether a new head may take the place of the one that answers. Pure.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
@@ -13,7 +14,7 @@ pub const FEWEST_ROWS: usize = 20;
 pub const DEFAULT_MARGIN: f64 = 0.01;
 
 /// How a new head compares with the one that answers. Accuracies are shares in `[0, 1]`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
     /// No trained head answers on this encoder for these labels.
@@ -27,7 +28,7 @@ pub enum Verdict {
 }
 
 /// The accuracies of two heads on the same rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Accuracies {
     /// Of the new head.
     pub challenger: f64,

@@ -8,6 +8,7 @@ import './tasks.js';
 import './heads.js';
 import './server.js';
 import './key.js';
+import './docs.js';
 import './keyboard.js';
 import './appearance.js';
 import './accessibility.js';

@@ -44,7 +44,7 @@ flow('tabs are moved between by arrow keys, and are one stop', async (page) => {
   await page.keyboard.press('Home');
   await isOpen(page, 'embed');
   await page.keyboard.press('Tab');
-  assert.equal(await page.evaluate(() => document.activeElement.id), 'key-button');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'API');
 });
 
 flow('one embeds, classifies, trains, promotes and downloads without a pointer', async (page) => {

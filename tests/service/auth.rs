@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::app::{TestApp, answer, assert_problem, refusal, tiny};
 
-const INFER: &str = "ph_that-may-infer";
-const TRAIN: &str = "ph_that-may-train";
+pub const INFER: &str = "ph_that-may-infer";
+pub const TRAIN: &str = "ph_that-may-train";
 const ADMIN: &str = "ph_that-may-do-all";
 
 pub fn key(plain: &str, scopes: &[Scope]) -> KeyConfig {

@@ -57,14 +57,16 @@ async fn the_page_may_load_nothing_from_elsewhere_and_nothing_inline() {
 #[tokio::test]
 async fn a_file_that_a_browser_has_is_not_sent_again() {
     let app = TestApp::start().await;
-    let first = fetched(&app, "/page/style.css").await;
-    let etag = first.headers()["etag"].clone();
-    let known = app.request(Method::GET, "/page/style.css").header("if-none-match", &etag);
-    let known = known.send().await.unwrap();
-    assert_eq!((known.status(), &known.headers()["etag"]), (StatusCode::NOT_MODIFIED, &etag));
-    assert_eq!(known.bytes().await.unwrap().len(), 0);
-    let other = app.request(Method::GET, "/page/main.js").header("if-none-match", &etag);
-    assert_eq!(other.send().await.unwrap().status(), StatusCode::OK);
+    for path in ["/", "/page/style.css", "/docs", "/docs/docs.js"] {
+        let first = fetched(&app, path).await;
+        let etag = first.headers()["etag"].clone();
+        let known = app.request(Method::GET, path).header("if-none-match", &etag);
+        let known = known.send().await.unwrap();
+        assert_eq!((known.status(), &known.headers()["etag"]), (StatusCode::NOT_MODIFIED, &etag));
+        assert_eq!(known.bytes().await.unwrap().len(), 0);
+        let other = app.request(Method::GET, "/page/main.js").header("if-none-match", &etag);
+        assert_eq!(other.send().await.unwrap().status(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]

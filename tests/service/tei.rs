@@ -138,8 +138,13 @@ async fn predictions_that_cannot_be_made_are_refused_with_their_place() {
         assert_eq!(status.as_u16(), 422, "{problem}");
         assert_eq!((&problem["code"], &problem["position"]), (&json!(code), &json!(position)));
     }
-    let missing = app.post("/heads/nothing/predict", json!({"inputs": "a"})).await;
-    assert_problem(&missing, 404, "unknown_task", Some("task"), &["nothing"]);
+    for (route, body) in [
+        ("/heads/nothing/predict", json!({"inputs": "a"})),
+        ("/predict", json!({"inputs": "a", "task": "nothing"})),
+    ] {
+        let missing = app.post(route, body).await;
+        assert_problem(&missing, 404, "unknown_task", Some("task"), &["nothing"]);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use ort::value::{Outlet, ValueType};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::encoder::batch::RaggedBatch;
 use crate::encoder::folder::Pooling;
@@ -19,7 +20,7 @@ pub(crate) const OUTPUTS: [&str; 3] = [EMBEDDING, "last_hidden_state", "token_em
 const EMBEDDING: &str = "sentence_embedding";
 
 /// What a graph's output holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
     /// One state per token: batch × tokens × width. Pooling is ours.

@@ -1,13 +1,25 @@
 //! Which scope each route needs.
 
+use std::collections::BTreeSet;
+
 use axum::http::Method;
 
 use crate::auth::Scope;
 use crate::config::Open;
 
+/// The scope that a request with this method to this route needs where there are keys, unless the
+/// configuration leaves it `open`.
+pub fn scope(method: &Method, route: &str, open: &BTreeSet<Open>) -> Option<Scope> {
+    match of(method, route) {
+        Access::Everybody => None,
+        Access::Part(part, scope) => (!open.contains(&part)).then_some(scope),
+        Access::With(scope) => Some(scope),
+    }
+}
+
 /// Who may ask for something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+enum Access {
     Everybody,
     /// Everybody if the configuration leaves this part open, else who has the scope.
     Part(Open, Scope),
@@ -15,11 +27,12 @@ pub enum Access {
 }
 
 /// Who may send a request with this method to this route, by the first segment of its pattern.
-pub fn of(method: &Method, route: &str) -> Access {
+fn of(method: &Method, route: &str) -> Access {
     let looks = [Method::GET, Method::HEAD].contains(method);
     let family = route.split('/').nth(1).unwrap_or_default();
     match family {
-        // Health checks never come this way, but for those of the Open Inference Protocol.
+        // Of these, only that of a model comes this way.
+        "livez" | "readyz" | "startupz" | "health" => Access::Everybody,
         "v2" if looks && is_health_check(route) => Access::Everybody,
         "" | "page" if looks => Access::Part(Open::Page, Scope::Infer),
         "docs" | "openapi.json" => Access::Part(Open::Docs, Scope::Infer),

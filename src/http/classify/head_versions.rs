@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponseParts, ResponseParts};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::encoder::Deadline;
 use crate::heads::live::{LiveHeads, LiveTask, Snapshot};
@@ -18,7 +19,7 @@ const FIELD: &str = "min_head_version";
 
 /// The least versions that may answer: a client that has published one, perhaps on another replica,
 /// reads its own write.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a version, or an object of task and version")]
 pub enum MinHeadVersion {
     /// Of the only task that the request names.

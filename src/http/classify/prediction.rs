@@ -1,12 +1,13 @@
 //! One head's answer for one input, as it is sent.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::heads::HeadVersion;
 use crate::heads::head::{Decision, Head};
 
 /// One task's answer for one input.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Prediction {
     SingleLabel(SingleLabel),
@@ -14,7 +15,7 @@ pub enum Prediction {
 }
 
 /// The answer of a task of which a text has exactly one label.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SingleLabel {
     /// The most probable label; `null` where its probability is below the threshold.
     label: Option<String>,
@@ -28,7 +29,7 @@ pub struct SingleLabel {
 }
 
 /// The answer of a task of which a text has any number of labels.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct MultiLabel {
     /// Those whose probability reaches their threshold, most probable first.
     labels: Vec<String>,
@@ -39,14 +40,14 @@ pub struct MultiLabel {
     trained: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LabelScore {
     label: String,
     score: f32,
 }
 
 /// A label that is decided by itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DecidedScore {
     label: String,
     score: f32,

@@ -3,6 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::{Request, State};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{HeadView, summary, unknown_task};
 use crate::heads::HeadVersion;
@@ -13,20 +14,31 @@ use crate::http::{AppState, to_the_end};
 use crate::store::{StoreError, StoredVersion};
 
 /// The body of `POST /heads/{task}/promote`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Promotion {
     version: i64,
 }
 
 /// The body of `POST /heads/{task}/rollback`, which may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Rollback {
     version: Option<i64>,
 }
 
 /// Makes a version live, whatever its scores are.
+#[utoipa::path(
+    post, path = "/heads/{task}/promote", tag = "heads",
+    params(("task" = String, Path, description = "The task's name")),
+    request_body = Promotion,
+    responses(
+        (status = 200, description = "The task with the version that is live now", body = HeadView),
+        (status = 404, description = "unknown_task, unknown_version"),
+        (status = 409, description = "encoder_mismatch"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn promote(
     State(state): State<AppState>,
     Segment(task): Segment,
@@ -36,6 +48,17 @@ pub async fn promote(
 }
 
 /// Makes the version live that was live before, or an earlier one that the body names.
+#[utoipa::path(
+    post, path = "/heads/{task}/rollback", tag = "heads",
+    params(("task" = String, Path, description = "The task's name")),
+    request_body = Option<Rollback>,
+    responses(
+        (status = 200, description = "The task with the version that is live now", body = HeadView),
+        (status = 404, description = "unknown_task, unknown_version"),
+        (status = 409, description = "no_earlier_version, never_live, encoder_mismatch"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn roll_back(
     State(state): State<AppState>,
     Segment(task): Segment,

@@ -4,6 +4,7 @@ use axum::Json as Answer;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{VersionView, unknown_task, version_view};
 use crate::heads::head::{Head, Origin, encoder_of};
@@ -21,15 +22,17 @@ const MEDIA_TYPE: &str = "application/octet-stream";
 /// What a file may hold besides its tensors: the labels and other metadata.
 const HEADER_BYTES: usize = 1 << 20;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ExportParameters {
     /// The live one by default.
     version: Option<i64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ImportParameters {
     /// Whether the version goes live.
     #[serde(default = "yes")]
@@ -43,6 +46,20 @@ fn yes() -> bool {
 }
 
 /// The weights of a version, the live one by default: `weight`, `bias` and where they come from.
+#[utoipa::path(
+    get, path = "/heads/{task}/weights", tag = "heads", operation_id = "export_weights",
+    params(("task" = String, Path, description = "The task's name"), ExportParameters),
+    responses(
+        (
+            status = 200, description = "A safetensors file",
+            body = Vec<u8>, content_type = "application/octet-stream",
+            headers(("content-disposition", description = "The file's name, such as `topic-3.safetensors`")),
+        ),
+        (status = 404, description = "unknown_task, unknown_version"),
+        (status = 409, description = "head_untrained"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn export(
     State(state): State<AppState>,
     Segment(task): Segment,
@@ -71,6 +88,22 @@ pub async fn export(
 }
 
 /// Takes weights in as a new version: 201.
+#[utoipa::path(
+    put, path = "/heads/{task}/weights", tag = "heads", operation_id = "import_weights",
+    params(("task" = String, Path, description = "The task's name"), ImportParameters),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "A safetensors file with `weight` and `bias`"),
+    responses(
+        (
+            status = 201, description = "The version that was made", body = VersionView,
+            headers(("location", description = "Where its weights are")),
+        ),
+        (status = 400, description = "invalid_safetensors"),
+        (status = 404, description = "unknown_task"),
+        (status = 409, description = "encoder_mismatch, labels_mismatch, kind_mismatch, task_changed"),
+        (status = 422, description = "unknown_encoder, invalid_weights"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn import(
     State(state): State<AppState>,
     Segment(name): Segment,

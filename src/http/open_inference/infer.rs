@@ -6,8 +6,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoder::{Deadline, EmbedOptions, Embeddings};
+use crate::http::body::object;
 use crate::http::cost::Meter;
 use crate::http::error::Problem;
 use crate::http::inputs::check_texts;
@@ -18,58 +20,66 @@ use crate::http::parameters::Segment;
 use crate::http::{AppState, prompt, vectors};
 
 /// An inference request. Parameters that are not known are passed over, as the protocol has it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct InferRequest {
     id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     parameters: Parameters,
+    /// One, called `text`.
+    #[serde(deserialize_with = "object::list")]
+    #[schema(min_items = 1, max_items = 1)]
     inputs: Vec<InputTensor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     outputs: Vec<WantedTensor>,
 }
 
 /// The options of `/embed`, and the form of outputs that do not say.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = InferParameters)]
 struct Parameters {
     normalize: Option<bool>,
+    #[schema(minimum = 1)]
     dimensions: Option<usize>,
     prompt_name: Option<String>,
     #[serde(default)]
     binary_data_output: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct InputTensor {
     name: String,
+    /// Their product is the number of texts.
+    #[schema(min_items = 1)]
     shape: Vec<usize>,
     datatype: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     parameters: InputParameters,
+    /// The texts, which may stand in lists.
     data: Option<Vec<OneOrMany>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 struct InputParameters {
     /// Bytes of the tensor behind the JSON.
     binary_data_size: Option<usize>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct WantedTensor {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     parameters: WantedParameters,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 struct WantedParameters {
     binary_data: Option<bool>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct InferResponse<'a> {
     model_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +87,7 @@ struct InferResponse<'a> {
     outputs: [OutputTensor<'a>; 1],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OutputTensor<'a> {
     name: &'static str,
     datatype: &'static str,
@@ -89,11 +99,36 @@ struct OutputTensor<'a> {
     data: Option<&'a [f32]>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OutputParameters {
     binary_data_size: usize,
 }
 
+/// Embeds texts, as tensors in and out.
+///
+/// With the header `inference-header-content-length`, the body is so many bytes of JSON, and behind it the
+/// tensor in bytes: each text behind its length as a little-endian u32. An answer in bytes has the same
+/// header, and behind its JSON the embeddings as little-endian f32.
+#[utoipa::path(
+    post, path = "/v2/models/{model}/infer", tag = "Open Inference Protocol", operation_id = "infer",
+    params(("model" = String, Path, description = "The model's name")),
+    request_body = InferRequest,
+    responses(
+        (
+            status = 200, description = "The embeddings, in JSON or behind it",
+            content(
+                (InferResponse = "application/json"),
+                (Vec<u8> = "application/octet-stream"),
+            ),
+            headers(("inference-header-content-length", description = "Of an answer in bytes: how many of them are JSON")),
+        ),
+        (status = 400, description = "invalid_json_length"),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, too_many_tokens, unknown_prompt, invalid_dimensions, normalized_in_graph, unknown_tensor, invalid_tensor"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn infer(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encoder::{Deadline, EmbedOptions, Embeddings};
 use crate::http::AppState;
@@ -16,17 +17,21 @@ use crate::http::texts_or_ids::TextsOrIds;
 use crate::http::vectors::{self, Encoding, Vector};
 
 /// What a client asks `/v1/embeddings` for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OpenAiEmbeddingsRequest)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingsRequest {
     /// Token ids are the model's own, special tokens included, as `/tokenize` gives them.
     input: TextsOrIds,
+    /// The default one if it is left out.
     model: Option<String>,
     encoding_format: Option<Encoding>,
     /// Keeps so many leading elements.
+    #[schema(minimum = 1)]
     dimensions: Option<usize>,
     /// Whoever the client asks for: of no use here.
     #[serde(default, rename = "user")]
+    #[schema(value_type = Value)]
     _user: IgnoredAny,
 }
 
@@ -38,27 +43,41 @@ pub struct Wanted {
     pub dimensions: Option<usize>,
 }
 
-#[derive(Serialize)]
-struct EmbeddingsResponse<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpenAiEmbeddings)]
+pub struct EmbeddingsResponse<'a> {
     object: &'static str,
     data: Vec<Embedding<'a>>,
     model: &'a str,
     usage: Usage,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpenAiEmbedding)]
 struct Embedding<'a> {
     object: &'static str,
     index: usize,
     embedding: Vector<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Usage {
     prompt_tokens: usize,
     total_tokens: usize,
 }
 
+/// Embeds texts, or texts that the client has tokenised by itself.
+#[utoipa::path(
+    post, path = "/v1/embeddings", tag = "OpenAI", operation_id = "openai_embeddings",
+    request_body = EmbeddingsRequest,
+    responses(
+        (status = 200, description = "One embedding an input, in the order of the inputs", body = EmbeddingsResponse),
+        (status = 404, description = "unknown_model"),
+        (status = 422, description = "no_inputs, too_many_inputs, empty_input, invalid_input, invalid_token_ids, too_many_tokens, invalid_dimensions"),
+        (status = 429, description = "queue_full"),
+        (status = 503, description = "draining"),
+    ),
+)]
 pub async fn embeddings(
     State(state): State<AppState>,
     Extension(deadline): Extension<Deadline>,

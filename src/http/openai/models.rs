@@ -3,19 +3,22 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::encoder::ModelInfo;
 use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::parameters::Segment;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpenAiModelList)]
 pub struct ModelList {
     object: &'static str,
     data: Vec<Model>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpenAiModel)]
 pub struct Model {
     /// What requests call it.
     id: String,
@@ -36,11 +39,25 @@ impl Model {
     }
 }
 
+/// Lists the models.
+#[utoipa::path(
+    get, path = "/v1/models", tag = "OpenAI", operation_id = "openai_models",
+    responses((status = 200, description = "All models, by name", body = ModelList)),
+)]
 pub async fn list(State(state): State<AppState>) -> Answer<ModelList> {
     let models = state.encoders.values().map(|encoder| Model::of(encoder.info(), &state));
     Answer(ModelList { object: "list", data: models.collect() })
 }
 
+/// Shows a model.
+#[utoipa::path(
+    get, path = "/v1/models/{model}", tag = "OpenAI", operation_id = "openai_model",
+    params(("model" = String, Path, description = "The model's name")),
+    responses(
+        (status = 200, description = "The model", body = Model),
+        (status = 404, description = "unknown_model"),
+    ),
+)]
 pub async fn show(
     State(state): State<AppState>,
     Segment(model): Segment,

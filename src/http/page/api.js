@@ -28,18 +28,25 @@ export async function json(path, options) {
  * The answer, whatever its body is.
  * @throws {Problem} where it is none, or an error
  */
-export async function ask(path, options = {}) {
+export async function ask(path, options) {
+  const answer = await send(path, options);
+  if (answer.ok) return answer;
+  throw await problemOf(answer);
+}
+
+/**
+ * The answer, whatever its status is.
+ * @throws {Problem} where there is none
+ */
+export async function send(path, options = {}) {
   const headers = new Headers(options.headers);
   if (key()) headers.set('authorization', `Bearer ${key()}`);
-  let answer;
   try {
-    answer = await fetch(path, { ...options, headers });
+    return await fetch(path, { ...options, headers });
   } catch (cause) {
     if (cause.name === 'AbortError') throw cause;
     throw new Problem({ detail: 'the server cannot be reached; is it still running?', code: 'unreachable' });
   }
-  if (answer.ok) return answer;
-  throw await problemOf(answer);
 }
 
 /** Saves an answer as a file. Links cannot carry the key, hence not just a link. */

@@ -11,6 +11,7 @@ use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
+use utoipa::ToSchema;
 
 use crate::http::AppState;
 use crate::http::error::Problem;
@@ -45,6 +46,20 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// with `Last-Event-ID` goes on behind what it has seen; one that has seen the end gets 204, at which
 /// an `EventSource` stops coming back. A job that runs anew after a crash repeats its epochs bit for
 /// bit, so that their numbers hold across attempts.
+#[utoipa::path(
+    get, path = "/train/{id}/events", tag = "training", operation_id = "watch_job",
+    params(
+        ("id" = String, Path, description = "The job's id"),
+        ("last-event-id" = Option<String>, Header, pattern = "^([0-9]{1,9}|end)?$", description = "The id of the last event that the client has seen"),
+    ),
+    responses(
+        (status = 200, description = "The job's events", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "The client has seen the end"),
+        (status = 400, description = "invalid_event_id"),
+        (status = 404, description = "unknown_job"),
+        (status = 503, description = "store_unavailable"),
+    ),
+)]
 pub async fn events(
     State(state): State<AppState>,
     Segment(id): Segment,
@@ -195,8 +210,9 @@ impl Watcher {
     }
 }
 
-#[derive(Serialize)]
-struct StateEvent {
+/// The data of a `state` event.
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct StateEvent {
     state: JobState,
 }
 

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
 
 use crate::heads::live::Snapshot;
 use crate::http::AppState;
+use crate::http::body::object;
 use crate::http::error::Problem;
+use crate::http::one_or_many::OneOrMany;
 use crate::http::train::rows::{Checked, OnBadRow, RawExample, Rows, Rules};
 use crate::training::job::{ClassWeight, Example, JobSpec, Mode, Target};
 use crate::training::result::Promote;
@@ -26,34 +29,52 @@ const ADAM_BATCH_SIZE: usize = 32;
 
 /// The body of `POST /train`. All but the examples has a default; where these come as CSV or NDJSON,
 /// the rest stands in the query string.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainRequest {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
+    #[schema(required = true, min_items = 1)]
     pub examples: Vec<RawExample>,
     #[serde(default)]
     mode: Mode,
     #[serde(default)]
     solver: SolverName,
+    /// Of adam; 0.01 by default.
+    #[schema(exclusive_minimum = 0)]
     learning_rate: Option<f64>,
+    /// At most; 100 for lbfgs and 50 for adam by default.
+    #[schema(minimum = 1)]
     epochs: Option<u32>,
+    /// Of adam; 32 by default.
+    #[schema(minimum = 1)]
     batch_size: Option<usize>,
+    /// The strength of the penalty; by default `auto` for lbfgs and 0 for adam.
     l2: Option<Strength>,
     class_weight: Option<ClassWeight>,
+    /// Of adam: epochs without a lower validation loss after which a task stops.
+    #[schema(minimum = 1)]
     patience: Option<u32>,
+    /// Whether probabilities are calibrated; for lbfgs by default.
     calibrate: Option<bool>,
     /// `encoder` and tasks; by default the encoder.
     #[serde(default, deserialize_with = "names")]
+    #[schema(value_type = Option<OneOrMany>)]
     freeze: Option<Vec<String>>,
+    /// Share of the examples that is held out; by default as many as say something.
+    #[schema(minimum = 0, exclusive_maximum = 1)]
     validation: Option<f64>,
+    /// Seeds initial weights, folds and the order of mini-batches.
     #[serde(default)]
     seed: u64,
     #[serde(default)]
     promote: Promote,
+    /// How far below the live version's accuracy a new one may be to go live, as a share.
     #[serde(default = "default_margin")]
+    #[schema(minimum = 0, maximum = 1)]
     margin: f64,
     /// The tasks whose labels count; by default all that the examples have labels for.
     #[serde(default, deserialize_with = "names")]
+    #[schema(value_type = Option<OneOrMany>)]
     task: Option<Vec<String>>,
     #[serde(default)]
     on_bad_row: OnBadRow,
@@ -66,7 +87,8 @@ fn default_margin() -> f64 {
     DEFAULT_MARGIN
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+/// The algorithm that fits the heads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum SolverName {
     #[default]

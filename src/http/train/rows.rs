@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::heads::live::Snapshot;
 use crate::heads::task::TaskLimits;
@@ -31,7 +32,8 @@ pub const WEIGHTS_ALLOWED: &str = "a number from 0.000001 to 1000000";
 const MOST_REASON: usize = 300;
 
 /// An example as it is written in JSON.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Example)]
 #[serde(deny_unknown_fields)]
 pub struct RawExample {
     pub text: String,
@@ -41,11 +43,12 @@ pub struct RawExample {
     /// The same for the one task that the request names.
     pub label: Option<OneOrMany>,
     /// How often the example counts; 1 by default.
+    #[schema(minimum = 0.000001, maximum = 1000000)]
     pub weight: Option<f64>,
 }
 
 /// What becomes of a request in which some rows cannot be examples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBadRow {
     /// All of it is refused.
@@ -56,7 +59,7 @@ pub enum OnBadRow {
 }
 
 /// Where an example stands in its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// Counts from 0.
@@ -104,7 +107,7 @@ pub struct Checked {
 }
 
 /// Rows that were left out.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Skipped {
     count: usize,
     /// Rows by the codes of their reasons.
@@ -113,7 +116,7 @@ pub struct Skipped {
     rows: Vec<SkippedRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SkippedRow {
     #[serde(flatten)]
     place: Place,

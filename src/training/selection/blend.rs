@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{CrossValidation, Folds, Selection, Stage};
 use crate::heads::head::Head;
@@ -18,7 +19,7 @@ use crate::training::solver::Discriminant;
 /// is no further from the truth than the mean of their distances is (Heskes, Selecting Weighting Factors
 /// in Logarithmic Opinion Pools, 1998). How much each counts is for rows to say that neither was fit on
 /// (Wolpert, Stacked Generalization, 1992).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Blend {
     /// Of the discriminant analysis: above 0, at most 1.
     pub share: f64,

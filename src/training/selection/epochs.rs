@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{CrossValidation, FEWEST_ROWS, Folds, Selection, Stage};
 use crate::heads::head::Head;
@@ -11,7 +12,7 @@ use crate::training::evaluation::evaluate;
 use crate::training::solver::{AdamSettings, EarlyStopping, Trial, blank};
 
 /// How many epochs a fit took that has a patience, and what told it when to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EarlyStop {
     pub epochs: u32,
     pub by: StoppedBy,
@@ -20,7 +21,7 @@ pub struct EarlyStop {
 }
 
 /// What tells a fit when to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StoppedBy {
     /// The loss on the held-out rows.

@@ -1,6 +1,7 @@
 //! How far a cross-validation is.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How far a cross-validation is. A step is a fit in one fold, or a shrinkage that is tried, which takes
 /// no longer; where epochs are counted, an epoch of all folds.
@@ -14,7 +15,7 @@ pub struct Stage {
 }
 
 /// A fit of one strength in one fold. Strengths and folds count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FoldFit {
     pub l2: f64,
     pub strength: usize,
