@@ -48,7 +48,7 @@ impl System {
     pub fn listening(&mut self) -> Server {
         let mut settings = toml! {
             [training]
-            lease = "4s"
+            lease = "6s"
         };
         let store = Table::from_iter([("url".to_owned(), self.url.clone().into())]);
         settings.insert("store".to_owned(), store.into());
