@@ -4,7 +4,6 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use utoipa::ToSchema;
 
 use crate::encoder::Deadline;
@@ -27,9 +26,8 @@ pub struct EmbedAllRequest {
     prompt_name: Option<String>,
     model: Option<String>,
     /// Clients send it here too: of no use, for these vectors never are.
-    #[serde(default, rename = "normalize")]
-    #[schema(value_type = Option<bool>)]
-    _normalize: IgnoredAny,
+    #[serde(rename = "normalize")]
+    _normalize: Option<bool>,
 }
 
 /// Embeds each token of texts, special ones included.
