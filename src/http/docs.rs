@@ -1,5 +1,5 @@
 //! `GET /docs`: a page that shows the [description](crate::http::description) and sends trial requests.
-//! It has the frame and the looks of the [page](crate::http::page) at `/`, whose files it is served with
+//! It has the frame and the looks of the [page] at `/`, whose files it is served with
 //! below its own address: who may see the one may not see the other, if the configuration says so.
 
 use axum::http::HeaderMap;
