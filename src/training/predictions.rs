@@ -73,6 +73,18 @@ impl Predictions {
         self
     }
 
+    /// What the sum of two heads says, each times its factor, of rows of which they say `self` and `other`.
+    ///
+    /// # Panics
+    /// If these are not the same rows.
+    pub fn mixed(&self, factor: f32, other: &Self, other_factor: f32) -> Self {
+        let mut mixed = self.clone();
+        for (block, other) in mixed.blocks.iter_mut().zip(&other.blocks) {
+            block.zip_mut_with(other, |own, other| *own = *own * factor + other * other_factor);
+        }
+        mixed
+    }
+
     /// All logits over `temperature`: what the head says [at it](Head::at_temperature).
     pub fn at_temperature(mut self, temperature: f64) -> Self {
         for block in &mut self.blocks {

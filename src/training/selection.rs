@@ -207,7 +207,7 @@ impl CrossValidation<'_> {
                     None => return ControlFlow::Continue(None),
                 }
             }
-            let (candidate, selection) = self.score(l2, &heads, &folds);
+            let (candidate, selection) = score(l2, &heads, self.predict(&heads, &folds));
             if best.is_none() || candidates.iter().all(|it: &Candidate| candidate.loss < it.loss) {
                 best = Some((selection, heads));
                 worse = 0;
@@ -228,27 +228,31 @@ impl CrossValidation<'_> {
         }))
     }
 
-    /// How the heads of the folds do on the rows that they were not fit on.
-    fn score(&self, l2: f64, heads: &[Head], folds: &Folds) -> (Candidate, Selection) {
+    /// What the heads of the folds say of the rows that they were not fit on.
+    fn predict(&self, heads: &[Head], folds: &Folds) -> Predictions {
         let of_fold = |(fold, head)| {
             let rows = self.data.labelled_among(self.task, folds.rows(fold));
             Predictions::of(head, &rows)
         };
         let predictions = heads.iter().enumerate().map(of_fold).reduce(Predictions::joined);
-        let predictions = predictions.expect("there are at least three folds");
-        let temperature = temperature(&predictions).unwrap_or(1.0);
-        let (mut loss, mut right, mut total) = (0.0, 0.0, 0.0);
-        for row in predictions.clone().at_temperature(temperature).rows() {
-            loss += row.weighted_cross_entropy();
-            right += row.weight * f64::from(u8::from(row.is_right()));
-            total += row.weight;
-        }
-        let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
-        let (head, candidates) = (mean(heads), Vec::new());
-        let selection =
-            Selection { l2, candidates, blend: None, epochs: None, predictions, temperature, head };
-        (candidate, selection)
+        predictions.expect("there are at least three folds")
     }
+}
+
+/// How the heads of the folds do, by what they say of the rows that they were not fit on.
+fn score(l2: f64, heads: &[Head], predictions: Predictions) -> (Candidate, Selection) {
+    let temperature = temperature(&predictions).unwrap_or(1.0);
+    let (mut loss, mut right, mut total) = (0.0, 0.0, 0.0);
+    for row in predictions.clone().at_temperature(temperature).rows() {
+        loss += row.weighted_cross_entropy();
+        right += row.weight * f64::from(u8::from(row.is_right()));
+        total += row.weight;
+    }
+    let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
+    let (head, candidates) = (mean(heads), Vec::new());
+    let selection =
+        Selection { l2, candidates, blend: None, epochs: None, predictions, temperature, head };
+    (candidate, selection)
 }
 
 /// The head whose weights are the mean of all.

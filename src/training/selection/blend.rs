@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CrossValidation, Folds, Selection, Stage};
+use super::{CrossValidation, Folds, Selection, Stage, score};
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
 use crate::training::solver::Discriminant;
@@ -52,8 +52,13 @@ impl Blend {
         discriminant.map_or_else(|| regression.clone(), |other| self.mix(regression, &other))
     }
 
+    /// By which the logits of the regression and of the discriminant analysis are multiplied.
+    fn factors(&self) -> (f32, f32) {
+        ((1.0 - self.share) as f32, (self.share * self.scale) as f32)
+    }
+
     fn mix(&self, regression: &Head, discriminant: &Head) -> Head {
-        let (own, other) = ((1.0 - self.share) as f32, (self.share * self.scale) as f32);
+        let (own, other) = self.factors();
         let weights = regression.weights() * own + discriminant.weights() * other;
         let bias = regression.bias() * own + discriminant.bias() * other;
         regression.with_parameters(weights, bias).expect("the mean of bounded weights is bounded")
@@ -75,6 +80,7 @@ impl CrossValidation<'_> {
         let alone = losses.fold(f64::INFINITY, f64::min);
         let mut least = alone - PRICE / best.predictions.len() as f64;
         let certainty = best.temperature;
+        let regression = best.predictions.clone();
         let train = |fold| self.data.labelled_among(self.task, folds.others(fold));
         let looks: Vec<Discriminant> =
             (0..folds.count()).map(|fold| Discriminant::new(&train(fold), self.like)).collect();
@@ -88,15 +94,15 @@ impl CrossValidation<'_> {
             go_on(stage)?;
             let others = looks.iter().map(|look| look.head(shrinkage)).collect::<Option<Vec<_>>>();
             let Some(others) = others else { continue };
-            let (_, other) = self.score(best.l2, &others, folds);
+            let (_, other) = score(best.l2, &others, self.predict(&others, folds));
             let scale = certainty / other.temperature;
             let mut before = alone;
             for share in SHARES {
                 go_on(stage)?;
                 let blend = Blend { share, shrinkage, scale };
-                let pairs = heads.iter().zip(&others);
-                let mixed: Vec<Head> = pairs.map(|(own, other)| blend.mix(own, other)).collect();
-                let (candidate, mixed) = self.score(best.l2, &mixed, folds);
+                let (own_factor, other_factor) = blend.factors();
+                let mixed = regression.mixed(own_factor, &other.predictions, other_factor);
+                let (candidate, mixed) = score(best.l2, heads, mixed);
                 if candidate.loss >= before {
                     break;
                 }

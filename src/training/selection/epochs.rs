@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CrossValidation, FEWEST_ROWS, Folds, Selection, Stage};
+use super::{CrossValidation, FEWEST_ROWS, Folds, Selection, Stage, score};
 use crate::heads::head::Head;
 use crate::training::dataset::Labelled;
 use crate::training::evaluation::evaluate;
@@ -75,7 +75,7 @@ impl CrossValidation<'_> {
             }
         }
         ControlFlow::Continue(stopping.into_best().map(|(epochs, heads)| {
-            let (_, selection) = self.score(settings.l2, &heads, &folds);
+            let (_, selection) = score(settings.l2, &heads, self.predict(&heads, &folds));
             Selection { epochs: Some(epochs), head: start, ..selection }
         }))
     }
