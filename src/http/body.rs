@@ -164,7 +164,10 @@ fn too_large(limit: usize) -> Problem {
 }
 
 fn unreadable() -> Problem {
-    Problem::malformed("unreadable_body", "the body could not be read to its end")
+    Problem::malformed(
+        "unreadable_body",
+        "the body could not be read to its end: it was cut off, or is not what its content-encoding says",
+    )
 }
 
 /// Decodes JSON.

@@ -10,7 +10,6 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower::ServiceExt;
-use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{
     MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
 };
@@ -32,17 +31,29 @@ pub fn router(readiness: Readiness, application: Arc<OnceLock<Router>>) -> Route
         .with_state(readiness)
         .fallback(move |request| forward(Arc::clone(&application), request))
         .method_not_allowed_fallback(no_such_method)
-        .layer(RequestDecompressionLayer::new())
-        .layer(middleware::from_fn(compression::check))
+        .layer(middleware::from_fn(compression::unpack))
         .layer(middleware::from_fn(dialect::translate))
         .layer(compression::answers())
         .layer(middleware::map_response(security_headers::add))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, NewRequestId))
+        .layer(middleware::map_request(drop_useless_id))
 }
 
 /// A client's own id is kept, so that it can follow its request through the logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Every log line of a request carries its id, and its answer does.
+const LONGEST_REQUEST_ID: usize = 200;
+
+/// Has an id that is empty or too long replaced.
+async fn drop_useless_id(mut request: Request) -> Request {
+    let id = request.headers().get(REQUEST_ID);
+    if id.is_some_and(|id| !(1..=LONGEST_REQUEST_ID).contains(&id.len())) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    request
+}
 
 #[derive(Clone, Copy)]
 struct NewRequestId;

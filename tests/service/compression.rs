@@ -41,6 +41,26 @@ async fn requests_may_be_packed() {
 }
 
 #[tokio::test]
+async fn all_members_of_a_packed_file_are_read() {
+    let app = TestApp::start().await;
+    let [head, tail] =
+        [&b"text,topic\nA bank failed.,Finance\n"[..], b"A film won.,Entertainment\n"];
+    let send = async |coding: &str, packed: Vec<u8>| {
+        let request =
+            app.request(Method::POST, "/train?dry_run=true").header("content-type", "text/csv");
+        answer(request.header("content-encoding", coding).body(packed)).await
+    };
+    for (coding, packed) in
+        [("gzip", [gzip(head), gzip(tail)].concat()), ("zstd", [zstd(head), zstd(tail)].concat())]
+    {
+        let found = send(coding, packed).await;
+        assert_eq!(found.1["examples"], 2, "{coding}: {found:?}");
+    }
+    let garbled = send("gzip", [gzip(head), tail.to_vec()].concat()).await;
+    assert_problem(&garbled, 400, "unreadable_body", None, &["content-encoding"]);
+}
+
+#[tokio::test]
 async fn answers_are_packed_as_the_client_accepts_it() {
     let app = TestApp::start().await;
     let body = json!({"inputs": vec!["a great film"; 20]});

@@ -274,3 +274,17 @@ async fn labels_are_bounded_in_number_and_length() {
     let long = app.put("/heads/long", json!({"labels": ["a", "ääääääää"]})).await;
     assert_problem(&long, 422, "invalid_task", Some("labels[1]"), &["16 bytes", "13"]);
 }
+
+#[tokio::test]
+async fn a_request_id_that_is_empty_or_too_long_is_replaced() {
+    let app = TestApp::start().await;
+    for (id, is_kept) in
+        [("mine-7", true), (&*"x".repeat(200), true), ("", false), (&*"x".repeat(201), false)]
+    {
+        let request = app.request(Method::GET, "/info").header("x-request-id", id);
+        let response = request.send().await.unwrap();
+        let told = response.headers()["x-request-id"].to_str().unwrap();
+        assert_eq!(told == id, is_kept, "{id:?}: {told:?}");
+        assert!(!told.is_empty());
+    }
+}
