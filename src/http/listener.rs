@@ -102,8 +102,7 @@ where
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     // A client that is gone, or only pretends to be there, does not answer.
-    let http2 = &mut builder.http2();
-    http2.timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let mut watched = pin!(watcher.watch(connection));
     let ended = tokio::select! {

@@ -185,7 +185,7 @@ impl CrossValidation<'_> {
         let train = |fold| self.data.labelled_among(self.task, folds.others(fold));
         let mut paths: Vec<Path> =
             (0..folds.count()).map(|fold| Path::new(train(fold), self.like)).collect();
-        let mut best: Option<(Selection, Vec<Head>)> = None;
+        let mut best: Option<Selection> = None;
         let mut candidates = Vec::with_capacity(strengths.len());
         let mut worse = 0;
         let (count, blends) = match strength {
@@ -207,9 +207,18 @@ impl CrossValidation<'_> {
                     None => return ControlFlow::Continue(None),
                 }
             }
-            let (candidate, selection) = score(l2, &heads, self.predict(&heads, &folds));
+            let predictions = self.predict(&heads, &folds);
+            let (candidate, temperature) = score(l2, &predictions);
             if best.is_none() || candidates.iter().all(|it: &Candidate| candidate.loss < it.loss) {
-                best = Some((selection, heads));
+                best = Some(Selection {
+                    l2,
+                    candidates: Vec::new(),
+                    blend: None,
+                    epochs: None,
+                    predictions,
+                    temperature,
+                    head: mean(&heads),
+                });
                 worse = 0;
             } else {
                 worse += 1;
@@ -220,10 +229,10 @@ impl CrossValidation<'_> {
             }
         }
         drop(paths);
-        let Some((best, heads)) = best else { return ControlFlow::Continue(None) };
+        let Some(best) = best else { return ControlFlow::Continue(None) };
         let best = Selection { candidates, ..best };
         ControlFlow::Continue(Some(match strength {
-            Strength::Auto => self.blend(best, &heads, &folds, go_on)?,
+            Strength::Auto => self.blend(best, &folds, go_on)?,
             Strength::Given(_) => best,
         }))
     }
@@ -239,20 +248,17 @@ impl CrossValidation<'_> {
     }
 }
 
-/// How the heads of the folds do, by what they say of the rows that they were not fit on.
-fn score(l2: f64, heads: &[Head], predictions: Predictions) -> (Candidate, Selection) {
-    let temperature = temperature(&predictions).unwrap_or(1.0);
+/// How heads of that strength do, by what they say of the rows that they were not fit on, and the
+/// temperature at which that has the least loss.
+fn score(l2: f64, predictions: &Predictions) -> (Candidate, f64) {
+    let temperature = temperature(predictions).unwrap_or(1.0);
     let (mut loss, mut right, mut total) = (0.0, 0.0, 0.0);
     for row in predictions.clone().at_temperature(temperature).rows() {
         loss += row.weighted_cross_entropy();
         right += row.weight * f64::from(u8::from(row.is_right()));
         total += row.weight;
     }
-    let candidate = Candidate { l2, loss: loss / total, accuracy: right / total };
-    let (head, candidates) = (mean(heads), Vec::new());
-    let selection =
-        Selection { l2, candidates, blend: None, epochs: None, predictions, temperature, head };
-    (candidate, selection)
+    (Candidate { l2, loss: loss / total, accuracy: right / total }, temperature)
 }
 
 /// The head whose weights are the mean of all.

@@ -66,13 +66,12 @@ impl Blend {
 }
 
 impl CrossValidation<'_> {
-    /// Gives the regressions of the folds, `heads`, of which `best` came, the share of a discriminant
-    /// analysis with which the loss is least, if that is worth it. Tells `go_on` before each one that is
+    /// Gives the regressions of the folds, of which `best` came, the share of a discriminant analysis with
+    /// which the loss is least, if that is worth it. Tells `go_on` before each one that is
     /// tried how far it is, and breaks off if that says so.
     pub(super) fn blend(
         &self,
         mut best: Selection,
-        heads: &[Head],
         folds: &Folds,
         go_on: &mut dyn FnMut(Stage) -> ControlFlow<()>,
     ) -> ControlFlow<(), Selection> {
@@ -94,23 +93,24 @@ impl CrossValidation<'_> {
             go_on(stage)?;
             let others = looks.iter().map(|look| look.head(shrinkage)).collect::<Option<Vec<_>>>();
             let Some(others) = others else { continue };
-            let (_, other) = score(best.l2, &others, self.predict(&others, folds));
-            let scale = certainty / other.temperature;
+            let others = self.predict(&others, folds);
+            let (_, temperature) = score(best.l2, &others);
+            let scale = certainty / temperature;
             let mut before = alone;
             for share in SHARES {
                 go_on(stage)?;
                 let blend = Blend { share, shrinkage, scale };
                 let (own_factor, other_factor) = blend.factors();
-                let mixed = regression.mixed(own_factor, &other.predictions, other_factor);
-                let (candidate, mixed) = score(best.l2, heads, mixed);
+                let mixed = regression.mixed(own_factor, &others, other_factor);
+                let (candidate, temperature) = score(best.l2, &mixed);
                 if candidate.loss >= before {
                     break;
                 }
                 before = candidate.loss;
                 if candidate.loss < least {
                     least = candidate.loss;
-                    let Selection { predictions, temperature, .. } = mixed;
-                    best = Selection { predictions, temperature, blend: Some(blend), ..best };
+                    best =
+                        Selection { predictions: mixed, temperature, blend: Some(blend), ..best };
                 }
             }
         }

@@ -75,8 +75,17 @@ impl CrossValidation<'_> {
             }
         }
         ControlFlow::Continue(stopping.into_best().map(|(epochs, heads)| {
-            let (_, selection) = score(settings.l2, &heads, self.predict(&heads, &folds));
-            Selection { epochs: Some(epochs), head: start, ..selection }
+            let predictions = self.predict(&heads, &folds);
+            let (_, temperature) = score(settings.l2, &predictions);
+            Selection {
+                l2: settings.l2,
+                candidates: Vec::new(),
+                blend: None,
+                epochs: Some(epochs),
+                predictions,
+                temperature,
+                head: start,
+            }
         }))
     }
 
